@@ -1,0 +1,101 @@
+//! `[[namespace]]` as written; `rules.rs` compiles it.
+
+use serde::{Deserialize, Serialize};
+
+/// One `[[namespace]]`: who may enter it and what the events of its clients do.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Namespace {
+    /// Exact name (`/chat`) or pattern (`/org-*`).
+    pub name: String,
+    /// Rooms joined on connect; `{socket}` and `{namespace}` are replaced.
+    #[serde(default)]
+    pub rooms: Vec<String>,
+    /// Patterns of the rooms that a client may join by itself.
+    #[serde(default = "everything")]
+    pub join: Vec<String>,
+    /// Patterns of the rooms that a client may publish to.
+    #[serde(default = "everything")]
+    pub publish: Vec<String>,
+    /// Whether a client must be in a room to publish to it.
+    #[serde(default = "yes")]
+    pub members_only: bool,
+    /// What becomes of events that no rule names.
+    #[serde(default)]
+    pub otherwise: Otherwise,
+    /// Rules for events, first match wins, before the built-in ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub event: Vec<EventRule>,
+}
+
+/// One `[[namespace.event]]`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct EventRule {
+    /// Exact name or pattern of the events it is for.
+    pub name: String,
+    /// What the event does.
+    pub action: ActionName,
+    /// For `broadcast`: `namespace`, `rooms` or `room:NAME`.
+    #[serde(default = "namespace")]
+    pub to: String,
+    /// For `broadcast` and `publish`: whether the sender receives it too.
+    #[serde(default)]
+    pub echo: bool,
+}
+
+/// What an event does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ActionName {
+    /// Joins the rooms in its first argument.
+    Join,
+    /// Leaves the rooms in its first argument.
+    Leave,
+    /// Relays the event in its second argument to the rooms in its first.
+    Publish,
+    /// Relays the event itself.
+    Broadcast,
+    /// Answers with the event's own arguments.
+    Ack,
+    /// Nothing.
+    Drop,
+}
+
+/// What becomes of events that no rule names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Otherwise {
+    /// They are refused.
+    #[default]
+    Drop,
+    /// They are relayed to the whole namespace.
+    Broadcast,
+}
+
+impl Namespace {
+    /// The one namespace of a gateway that has none configured: `/`, open to everybody.
+    pub fn open() -> Self {
+        Self {
+            name: "/".into(),
+            rooms: Vec::new(),
+            join: everything(),
+            publish: everything(),
+            members_only: true,
+            otherwise: Otherwise::Drop,
+            event: Vec::new(),
+        }
+    }
+}
+
+fn everything() -> Vec<String> {
+    vec!["*".into()]
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn namespace() -> String {
+    "namespace".into()
+}
