@@ -38,10 +38,9 @@ fn parse(text: &str, units: &[(&str, u64)]) -> Option<u64> {
 fn print(value: u64, units: &[(&str, u64)], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let (name, factor) = units
         .iter()
-        .filter(|(_, factor)| value == 0 || value.is_multiple_of(*factor))
-        .max_by_key(|(_, factor)| if value == 0 { 0 } else { *factor })
-        .copied()
-        .unwrap_or(units[0]);
+        .filter(|(_, factor)| value != 0 && value.is_multiple_of(*factor))
+        .max_by_key(|(_, factor)| *factor)
+        .unwrap_or(&units[0]);
     write!(f, "{}{name}", value / factor)
 }
 
@@ -51,7 +50,11 @@ impl FromStr for Span {
     fn from_str(text: &str) -> Result<Self, String> {
         parse(text, &SPANS)
             .map(|millis| Self(Duration::from_millis(millis)))
-            .ok_or_else(|| format!("`{text}` is not a duration: write it as \"250ms\", \"25s\", \"5m\" or \"1h\""))
+            .ok_or_else(|| {
+                format!(
+                    "`{text}` is not a duration: write it as \"250ms\", \"25s\", \"5m\" or \"1h\""
+                )
+            })
     }
 }
 
@@ -62,7 +65,11 @@ impl FromStr for ByteSize {
         parse(text, &SIZES)
             .and_then(|bytes| usize::try_from(bytes).ok())
             .map(Self)
-            .ok_or_else(|| format!("`{text}` is not a size: write it as \"512B\", \"100kB\", \"1MB\" or \"1MiB\""))
+            .ok_or_else(|| {
+                format!(
+                    "`{text}` is not a size: write it as \"512B\", \"100kB\", \"1MB\" or \"1MiB\""
+                )
+            })
     }
 }
 
@@ -96,13 +103,17 @@ impl Serialize for ByteSize {
 
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(de::Error::custom)
     }
 }
 
 impl<'de> Deserialize<'de> for ByteSize {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(de::Error::custom)
     }
 }
 
@@ -124,14 +135,29 @@ mod tests {
             assert_eq!(span.0, Duration::from_millis(millis), "{text}");
             assert_eq!(span.to_string(), printed);
         }
-        for text in ["", "5", "s", "-1s", "1.5s", "1 s", "99999999999999999999s", "18446744073709551615h"] {
+        for text in [
+            "",
+            "5",
+            "s",
+            "-1s",
+            "1.5s",
+            "1 s",
+            "99999999999999999999s",
+            "18446744073709551615h",
+        ] {
             assert!(text.parse::<Span>().is_err(), "{text}");
         }
     }
 
     #[test]
     fn sizes_tell_powers_of_ten_from_powers_of_two() {
-        for (text, bytes) in [("1MB", 1_000_000), ("1MiB", 1_048_576), ("4MB", 4_000_000), ("512B", 512), ("0B", 0)] {
+        for (text, bytes) in [
+            ("1MB", 1_000_000),
+            ("1MiB", 1_048_576),
+            ("4MB", 4_000_000),
+            ("512B", 512),
+            ("0B", 0),
+        ] {
             assert_eq!(text.parse::<ByteSize>().unwrap().0, bytes, "{text}");
             assert_eq!(text.parse::<ByteSize>().unwrap().to_string(), text);
         }

@@ -1,0 +1,237 @@
+//! One packet on its way to clients: encoded once, shared by everybody who receives it.
+//!
+//! The usual form is the finished WebSocket frame of a text packet. The same buffer past the frame's header is the
+//! packet for polling clients. What only some clients need (binary, base64, ASCII) is made when the first one asks.
+
+use std::borrow::Cow;
+use std::sync::OnceLock;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+
+use super::{Version, ascii};
+
+/// The longest header of a server's WebSocket frame.
+const HEADER_MAX: usize = 10;
+
+/// First byte of an unfragmented text frame (RFC 6455 §5.2).
+const TEXT_FRAME: u8 = 0x81;
+
+/// First byte of an unfragmented binary frame.
+const BINARY_FRAME: u8 = 0x82;
+
+/// An Engine.IO packet with its binary attachments, ready for every transport.
+#[derive(Debug)]
+pub struct Encoded {
+    /// `[WebSocket header | type digit | data]`.
+    frame: Box<[u8]>,
+    /// Where the packet's text begins in `frame`.
+    text_at: u8,
+    attachments: Box<[Bytes]>,
+    rare: OnceLock<Box<Rare>>,
+}
+
+/// Forms that few clients need, each made when the first one asks.
+#[derive(Debug, Default)]
+struct Rare {
+    /// Frames with attachments, by `WebSocketForm::index`.
+    frames: [OnceLock<Box<[u8]>>; 4],
+    ascii: OnceLock<Box<str>>,
+}
+
+/// How a WebSocket session takes its packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WebSocketForm {
+    /// The session's protocol.
+    pub version: Version,
+    /// Whether binary comes as base64 in text frames (`b64` in the query).
+    pub base64: bool,
+}
+
+impl WebSocketForm {
+    fn index(self) -> usize {
+        usize::from(self.version == Version::V4) + 2 * usize::from(self.base64)
+    }
+
+    /// First byte and payload of the frame for a binary attachment.
+    fn attachment<'a>(self, bytes: &'a [u8]) -> (u8, Cow<'a, [u8]>) {
+        match (self.version, self.base64) {
+            (Version::V3, false) => (BINARY_FRAME, [&[4], bytes].concat().into()), // 4: a message
+            (Version::V4, false) => (BINARY_FRAME, bytes.into()),
+            (Version::V3, true) => (
+                TEXT_FRAME,
+                format!("b4{}", STANDARD.encode(bytes)).into_bytes().into(),
+            ),
+            (Version::V4, true) => (
+                TEXT_FRAME,
+                format!("b{}", STANDARD.encode(bytes)).into_bytes().into(),
+            ),
+        }
+    }
+}
+
+impl Encoded {
+    /// A packet without attachments: the pieces, joined, are its text with the type digit.
+    pub fn text(pieces: &[&str]) -> Self {
+        Self::with_attachments(pieces, Box::default())
+    }
+
+    /// A packet and the binary messages that follow it.
+    pub fn with_attachments(pieces: &[&str], attachments: Box<[Bytes]>) -> Self {
+        let length: usize = pieces.iter().map(|piece| piece.len()).sum();
+        let (header, text_at) = frame_header(TEXT_FRAME, length);
+        let mut frame = Vec::with_capacity(text_at + length);
+        frame.extend_from_slice(&header[..text_at]);
+        for piece in pieces {
+            frame.extend_from_slice(piece.as_bytes());
+        }
+        Self {
+            frame: frame.into(),
+            text_at: text_at as u8,
+            attachments,
+            rare: OnceLock::new(),
+        }
+    }
+
+    /// A frame for WebSockets alone, such as a pong.
+    pub fn control_frame(opcode: u8, payload: &[u8]) -> Self {
+        debug_assert!(payload.len() < 126, "control frames are short");
+        let mut frame = Vec::with_capacity(2 + payload.len());
+        frame.extend_from_slice(&[0x80 | opcode, payload.len() as u8]);
+        frame.extend_from_slice(payload);
+        let text_at = frame.len() as u8;
+        Self {
+            frame: frame.into(),
+            text_at,
+            attachments: Box::default(),
+            rare: OnceLock::new(),
+        }
+    }
+
+    /// The packet's text with its type digit. Empty for a control frame.
+    pub fn packet(&self) -> &str {
+        std::str::from_utf8(&self.frame[usize::from(self.text_at)..]).unwrap_or_default() // made from text
+    }
+
+    /// The packet's text with everything in its JSON escaped that is not ASCII.
+    pub fn ascii_packet(&self) -> &str {
+        match ascii::escape(self.packet()) {
+            Cow::Borrowed(text) => text,
+            Cow::Owned(text) => self.rare().ascii.get_or_init(|| text.into()),
+        }
+    }
+
+    /// The binary messages that follow the packet.
+    pub fn attachments(&self) -> &[Bytes] {
+        &self.attachments
+    }
+
+    /// Bytes that this packet counts for while it waits in an outbox.
+    pub fn weight(&self) -> usize {
+        self.frame.len()
+            + self
+                .attachments
+                .iter()
+                .map(|attachment| attachment.len() + HEADER_MAX)
+                .sum::<usize>()
+    }
+
+    /// The packet and its attachments as finished WebSocket frames.
+    #[inline]
+    pub fn frames(&self, form: WebSocketForm) -> &[u8] {
+        if self.attachments.is_empty() {
+            return &self.frame;
+        }
+        self.rare().frames[form.index()].get_or_init(|| self.join(form))
+    }
+
+    fn rare(&self) -> &Rare {
+        self.rare.get_or_init(Box::default)
+    }
+
+    /// The text frame with a frame for each attachment behind it.
+    fn join(&self, form: WebSocketForm) -> Box<[u8]> {
+        let mut out = Vec::with_capacity(self.weight());
+        out.extend_from_slice(&self.frame);
+        for attachment in &self.attachments {
+            let (first_byte, payload) = form.attachment(attachment);
+            let (header, length) = frame_header(first_byte, payload.len());
+            out.extend_from_slice(&header[..length]);
+            out.extend_from_slice(&payload);
+        }
+        out.into()
+    }
+}
+
+/// The header of a server's frame and its length (RFC 6455 §5.2; servers do not mask).
+fn frame_header(first_byte: u8, payload: usize) -> ([u8; HEADER_MAX], usize) {
+    let mut header = [first_byte, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let length = match payload {
+        0..126 => {
+            header[1] = payload as u8;
+            2
+        }
+        126..0x1_0000 => {
+            header[1] = 126;
+            header[2..4].copy_from_slice(&(payload as u16).to_be_bytes());
+            4
+        }
+        _ => {
+            header[1] = 127;
+            header[2..].copy_from_slice(&(payload as u64).to_be_bytes());
+            HEADER_MAX
+        }
+    };
+    (header, length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const V3: WebSocketForm = WebSocketForm {
+        version: Version::V3,
+        base64: false,
+    };
+    const V4: WebSocketForm = WebSocketForm {
+        version: Version::V4,
+        base64: false,
+    };
+
+    #[test]
+    fn text_is_one_buffer_for_all() {
+        let packet = Encoded::text(&["42", r#"["é"]"#]);
+        assert_eq!(packet.packet(), r#"42["é"]"#);
+        assert_eq!(packet.frames(V4), b"\x81\x0842[\"\xc3\xa9\"]");
+        assert_eq!(packet.frames(V3), packet.frames(V4));
+        assert_eq!(packet.ascii_packet(), r#"42["\u00e9"]"#);
+    }
+
+    #[test]
+    fn lengths_are_written_in_the_shortest_form() {
+        for (length, header) in [(125, 2), (126, 4), (65_535, 4), (65_536, 10)] {
+            let packet = Encoded::text(&[&"x".repeat(length)]);
+            assert_eq!(packet.frames(V4).len(), header + length);
+            assert_eq!(packet.packet().len(), length);
+        }
+    }
+
+    #[test]
+    fn attachments_follow_in_the_form_of_each_client() {
+        let packet =
+            Encoded::with_attachments(&["451-[\"e\"]"], Box::new([Bytes::from_static(&[1, 2])]));
+        let text = b"\x81\x09451-[\"e\"]".as_slice();
+        let with = |tail: &[u8]| [text, tail].concat();
+        assert_eq!(packet.frames(V4), with(&[0x82, 2, 1, 2]));
+        assert_eq!(packet.frames(V3), with(&[0x82, 3, 4, 1, 2]));
+        assert_eq!(
+            packet.frames(WebSocketForm { base64: true, ..V4 }),
+            with(b"\x81\x05bAQI=")
+        );
+        assert_eq!(
+            packet.frames(WebSocketForm { base64: true, ..V3 }),
+            with(b"\x81\x06b4AQI=")
+        );
+    }
+}

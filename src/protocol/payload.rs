@@ -1,0 +1,290 @@
+//! Several packets in the body of one polling request or answer.
+//!
+//! v4 separates them by the record separator; v3 writes a length before each (`payload_v3`). JSONP wraps either.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::Version;
+use super::encoded::Encoded;
+use super::engine::{Packet, PacketError, decode_text};
+use super::payload_v3;
+
+/// Between the packets of a v4 payload.
+const RECORD_SEPARATOR: u8 = 0x1e;
+
+/// Content type of a v3 payload that holds raw binary.
+pub const BINARY_TYPE: &str = "application/octet-stream";
+
+/// How one session's polling transport is written and read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PayloadForm {
+    /// The session's protocol.
+    pub version: Version,
+    /// v3: the client cannot take binary (`b64` in the query of its handshake, or JSONP).
+    pub text_only: bool,
+    /// v3: the client takes nothing but binary payloads (Socket.IO clients up to 1.3 in browsers).
+    pub binary_only: bool,
+    /// v3: the client was seen to encode text twice, as clients 1.x do.
+    pub double_utf8: bool,
+}
+
+/// The body of an answer and whether it is binary.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Payload {
+    /// The bytes.
+    pub body: Vec<u8>,
+    /// Whether they are a v3 binary payload.
+    pub binary: bool,
+}
+
+/// Reads the body of a POST. `binary` says that its content type is `application/octet-stream`, which only v3 knows.
+///
+/// # Errors
+/// With the packets before the fault, when some packet is none.
+pub fn decode(
+    body: &[u8],
+    binary: bool,
+    form: &mut PayloadForm,
+) -> (Vec<Packet>, Result<(), PacketError>) {
+    let mut packets = Vec::new();
+    let result = match form.version {
+        Version::V3 if binary => payload_v3::decode_binary(body, &mut packets),
+        Version::V3 => payload_v3::decode_text(body, &mut form.double_utf8, &mut packets),
+        Version::V4 => decode_v4(body, &mut packets),
+    };
+    (packets, result)
+}
+
+fn decode_v4(body: &[u8], packets: &mut Vec<Packet>) -> Result<(), PacketError> {
+    let text = simdutf8::basic::from_utf8(body).map_err(|_| PacketError)?;
+    for packet in text.split(char::from(RECORD_SEPARATOR)) {
+        packets.push(decode_text(packet, Version::V4)?);
+    }
+    Ok(())
+}
+
+/// Writes the answer to a poll.
+pub fn encode(packets: &[Arc<Encoded>], form: PayloadForm) -> Payload {
+    match form.version {
+        Version::V3 => {
+            let holds_binary = packets
+                .iter()
+                .any(|packet| !packet.attachments().is_empty());
+            let binary = !form.text_only && (form.binary_only || holds_binary);
+            let body = if binary {
+                payload_v3::encode_binary(packets)
+            } else {
+                payload_v3::encode_text(packets)
+            };
+            Payload { body, binary }
+        }
+        Version::V4 => Payload {
+            body: encode_v4(packets),
+            binary: false,
+        },
+    }
+}
+
+fn encode_v4(packets: &[Arc<Encoded>]) -> Vec<u8> {
+    let mut body = Vec::with_capacity(packets.iter().map(|packet| packet.weight()).sum());
+    for packet in packets {
+        push_record(&mut body, packet.packet().as_bytes());
+        for attachment in packet.attachments() {
+            push_record(
+                &mut body,
+                format!("b{}", STANDARD.encode(attachment)).as_bytes(),
+            );
+        }
+    }
+    body
+}
+
+fn push_record(body: &mut Vec<u8>, record: &[u8]) {
+    if !body.is_empty() {
+        body.push(RECORD_SEPARATOR);
+    }
+    body.extend_from_slice(record);
+}
+
+/// Wraps a text payload as the script that a JSONP client waits for. `index` is the digits of its `j` parameter.
+pub fn wrap_jsonp(index: &str, payload: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(payload);
+    let mut script = format!("___eio[{index}](");
+    super::json::write_string(&mut script, &text);
+    // Both are line ends in scripts older than 2019 and must not stand in a string.
+    script = script
+        .replace('\u{2028}', "\\u2028")
+        .replace('\u{2029}', "\\u2029");
+    script.push_str(");");
+    script.into_bytes()
+}
+
+/// The payload in field `d` of a JSONP form, with its line ends put right: browsers change them in forms, so clients
+/// write a line feed as `\n` and what was `\n` before as `\\n`.
+pub fn unwrap_jsonp(form: &[u8]) -> Option<String> {
+    let (_, data) = form_urlencoded::parse(form).find(|(key, _)| key == "d")?;
+    let mut out = String::with_capacity(data.len());
+    let mut rest = &*data;
+    while let Some(at) = rest.find("\\n") {
+        let before = &rest[..at];
+        rest = &rest[at + 2..];
+        match before.strip_suffix('\\') {
+            Some(before) => {
+                out.push_str(before);
+                out.push_str("\\n");
+            }
+            None => {
+                out.push_str(before);
+                out.push('\n');
+            }
+        }
+    }
+    out.push_str(rest);
+    Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    use super::super::engine::Message;
+    use super::*;
+
+    fn form(version: Version) -> PayloadForm {
+        PayloadForm {
+            version,
+            text_only: false,
+            binary_only: false,
+            double_utf8: false,
+        }
+    }
+
+    #[test]
+    fn v4_packets_are_separated_by_one_byte() {
+        let packets = [
+            Arc::new(Encoded::text(&["4hello"])),
+            Arc::new(Encoded::text(&["2"])),
+            Arc::new(Encoded::with_attachments(
+                &["451-[]"],
+                Box::new([Bytes::from_static(&[1, 2, 3, 4])]),
+            )),
+        ];
+        let payload = encode(&packets, form(Version::V4));
+        assert_eq!(payload.body, b"4hello\x1e2\x1e451-[]\x1ebAQIDBA==");
+        let (packets, result) = decode(&payload.body, false, &mut form(Version::V4));
+        assert_eq!(result, Ok(()));
+        assert_eq!(packets.len(), 4);
+    }
+
+    #[test]
+    fn packets_before_a_bad_one_are_delivered() {
+        let (packets, result) = decode(b"4a\x1e4b\x1ex\x1e4c", false, &mut form(Version::V4));
+        assert_eq!(packets.len(), 2);
+        assert_eq!(result, Err(PacketError));
+        for body in [b"".as_slice(), b"\x1e", b"4a\x1e", b"4\xff"] {
+            assert!(
+                decode(body, false, &mut form(Version::V4)).1.is_err(),
+                "{body:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn jsonp_answers_are_scripts() {
+        assert_eq!(
+            wrap_jsonp("7", b"6:4\"a\\b\n"),
+            br#"___eio[7]("6:4\"a\\b\n");"#
+        );
+        assert_eq!(
+            wrap_jsonp("0", "\u{2028}".as_bytes()),
+            br#"___eio[0]("\u2028");"#
+        );
+    }
+
+    #[test]
+    fn jsonp_forms_get_their_line_ends_back() {
+        for (form, expected) in [
+            (
+                "d=19%3A42%5B%22hi%22%2C%22a%5C%5Cnb%5C%5C%5Cnc%22%5D",
+                Some("19:42[\"hi\",\"a\\nb\\\\nc\"]"),
+            ),
+            ("d=a%5Cnb", Some("a\nb")),
+            ("x=1&d=plain", Some("plain")),
+            ("x=1", None),
+        ] {
+            assert_eq!(unwrap_jsonp(form.as_bytes()).as_deref(), expected, "{form}");
+        }
+    }
+
+    /// A packet's text as the gateway makes them: Socket.IO events with any string inside.
+    fn any_packet() -> impl Strategy<Value = Arc<Encoded>> {
+        (
+            any::<String>(),
+            prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..3),
+        )
+            .prop_map(|(text, attachments)| {
+                let attachments = attachments.into_iter().map(Bytes::from).collect();
+                Arc::new(Encoded::with_attachments(
+                    &["42[", &serde_json::to_string(&text).unwrap(), "]"],
+                    attachments,
+                ))
+            })
+    }
+
+    fn expected(packets: &[Arc<Encoded>]) -> Vec<Packet> {
+        let mut expected = Vec::new();
+        for packet in packets {
+            let value: serde_json::Value = serde_json::from_str(&packet.packet()[2..]).unwrap();
+            expected.push(Packet::Message(Message::Text(value.to_string())));
+            expected.extend(
+                packet
+                    .attachments()
+                    .iter()
+                    .map(|bytes| Packet::Message(Message::Binary(bytes.clone()))),
+            );
+        }
+        expected
+    }
+
+    /// JSON with or without escapes is the same value.
+    fn normal(packets: Vec<Packet>) -> Vec<Packet> {
+        let normal = |packet| match packet {
+            Packet::Message(Message::Text(text)) => {
+                let value: serde_json::Value =
+                    serde_json::from_str(text.trim_start_matches('2')).unwrap();
+                Packet::Message(Message::Text(value.to_string()))
+            }
+            other => other,
+        };
+        packets.into_iter().map(normal).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_encoded_is_decoded(
+            packets in prop::collection::vec(any_packet(), 1..5),
+            version in prop_oneof![Just(Version::V3), Just(Version::V4)],
+            text_only: bool,
+            binary_only: bool,
+        ) {
+            let mut form = PayloadForm { version, text_only, binary_only, double_utf8: false };
+            let payload = encode(&packets, form);
+            let (decoded, result) = decode(&payload.body, payload.binary, &mut form);
+            prop_assert_eq!(result, Ok(()));
+            prop_assert_eq!(normal(decoded), expected(&packets));
+        }
+
+        #[test]
+        fn no_input_makes_a_decoder_fail_badly(body in prop::collection::vec(any::<u8>(), 0..200), binary: bool) {
+            for version in [Version::V3, Version::V4] {
+                let (packets, _) = decode(&body, binary, &mut form(version));
+                prop_assert!(packets.len() <= body.len() + 1);
+            }
+            let _ = unwrap_jsonp(&body);
+        }
+    }
+}

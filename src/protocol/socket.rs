@@ -1,0 +1,484 @@
+//! Socket.IO packets in their text form: `<type>[<attachments>-][<namespace>,][<id>][<JSON>]`.
+//!
+//! One grammar serves protocol revision 4 (clients 1.0.3 to 2.x) and 5 (clients 3.x and 4.x); where they differ the
+//! caller says so. The JSON is checked here and passed on as it is.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use compact_str::{CompactString, ToCompactString as _};
+use smallvec::SmallVec;
+
+use super::encoded::Encoded;
+use super::json::{self, Array};
+
+/// Names of events that a 4.x client takes for its own: receiving one of them ends its connection.
+pub const RESERVED_EVENTS: [&str; 6] = [
+    "connect",
+    "connect_error",
+    "disconnect",
+    "disconnecting",
+    "newListener",
+    "removeListener",
+];
+
+/// The greatest ack id: the integers that JavaScript counts exactly.
+const ID_MAX: u64 = 1 << 53;
+
+/// Bytes of a namespace's name, and of that name with a v1/v2 query behind it.
+const NAMESPACE_BYTES_MAX: usize = 128;
+const NAMESPACE_QUERY_BYTES_MAX: usize = 8 * 1024;
+
+/// What a packet is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `0`: enters a namespace.
+    Connect,
+    /// `1`: leaves it.
+    Disconnect,
+    /// `2`, or with attachments `5`.
+    Event,
+    /// `3`, or with attachments `6`.
+    Ack,
+}
+
+/// One packet from a client, its attachments still to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Packet<'a> {
+    /// What it is for.
+    pub kind: Kind,
+    /// Binary messages that follow it.
+    pub attachments: usize,
+    /// Name of its namespace.
+    pub namespace: &'a str,
+    /// v1/v2: what stood behind a `?` in the namespace.
+    pub query: &'a str,
+    /// Number under which an answer is expected, or which it answers.
+    pub id: Option<u64>,
+    /// Checked JSON: an object or nothing for a connect, an array for events and acks.
+    pub json: &'a str,
+    /// The ack was written as clients 1.0.0 to 1.0.2 write it, with a `-`.
+    pub old_ack: bool,
+}
+
+/// Text that is no packet: the session ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a Socket.IO packet")]
+pub struct PacketError;
+
+impl<'a> Packet<'a> {
+    /// Reads the text of a message.
+    ///
+    /// # Errors
+    /// When a Node server would end the session over it: unknown type, bad JSON, more than `attachments_max`
+    /// attachments or none where there must be some, a payload that does not fit the type.
+    pub fn decode(text: &'a str, attachments_max: usize) -> Result<Self, PacketError> {
+        let mut rest = text.get(1..).ok_or(PacketError)?;
+        let (kind, binary) = match text.as_bytes()[0] {
+            b'0' => (Kind::Connect, false),
+            b'1' => (Kind::Disconnect, false),
+            b'2' => (Kind::Event, false),
+            b'3' => (Kind::Ack, false),
+            b'5' => (Kind::Event, true),
+            b'6' => (Kind::Ack, true),
+            _ => return Err(PacketError), // 4 is for servers alone
+        };
+        let mut attachments = 0;
+        let mut old_ack = false;
+        if binary {
+            attachments = number(&mut rest).ok_or(PacketError)?;
+            rest = rest.strip_prefix('-').ok_or(PacketError)?;
+            if !(1..=attachments_max as u64).contains(&attachments) {
+                return Err(PacketError);
+            }
+        } else if kind == Kind::Ack
+            && let Some(tail) = old_ack_prefix(rest)
+        {
+            old_ack = true;
+            rest = tail;
+        }
+        let (namespace, query) = namespace(&mut rest)?;
+        let id = number(&mut rest);
+        if id.is_some_and(|id| id > ID_MAX)
+            || rest.as_bytes().first().is_some_and(u8::is_ascii_digit)
+        {
+            return Err(PacketError);
+        }
+        let packet = Self {
+            kind,
+            attachments: attachments as usize,
+            namespace,
+            query,
+            id,
+            json: rest,
+            old_ack,
+        };
+        packet.check_json()?;
+        Ok(packet)
+    }
+
+    fn check_json(&self) -> Result<(), PacketError> {
+        if self.json.starts_with([' ', '\t', '\n', '\r']) {
+            return Err(PacketError); // Node takes it for the id 0
+        }
+        let good = match self.kind {
+            Kind::Connect => self.json.is_empty() || json::check_object(self.json).is_ok(),
+            Kind::Disconnect => self.json.is_empty(),
+            Kind::Ack => Array::parse(self.json).is_ok(),
+            Kind::Event => Array::parse(self.json).is_ok_and(|array| is_event(&array)),
+        };
+        if good { Ok(()) } else { Err(PacketError) }
+    }
+}
+
+/// An event's array begins with its name: a string that is not reserved, or a number.
+fn is_event(array: &Array<'_>) -> bool {
+    match array.element(0) {
+        Some(name) if name.starts_with('"') => {
+            json::string(name).is_some_and(|name| !RESERVED_EVENTS.contains(&&*name))
+        }
+        Some(name) => name.starts_with(|first: char| first == '-' || first.is_ascii_digit()),
+        None => false,
+    }
+}
+
+/// Takes up to 16 digits off `rest`.
+fn number(rest: &mut &str) -> Option<u64> {
+    let digits = rest.bytes().take(16).take_while(u8::is_ascii_digit).count();
+    let (number, tail) = rest.split_at(digits);
+    let number = number.parse().ok()?;
+    *rest = tail;
+    Some(number)
+}
+
+/// The `0-` of an ack from clients 1.0.0 to 1.0.2, which write `30-7["answer"]`.
+fn old_ack_prefix(rest: &str) -> Option<&str> {
+    let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+    rest[digits..].strip_prefix('-').filter(|_| digits > 0)
+}
+
+/// Takes the namespace off `rest`: from a slash to the first comma or the end, split at a question mark.
+fn namespace<'a>(rest: &mut &'a str) -> Result<(&'a str, &'a str), PacketError> {
+    if !rest.starts_with('/') {
+        return Ok(("/", ""));
+    }
+    let (whole, tail) = rest.split_once(',').unwrap_or((*rest, ""));
+    *rest = tail;
+    let (name, query) = whole.split_once('?').unwrap_or((whole, ""));
+    if name.len() > NAMESPACE_BYTES_MAX || query.len() > NAMESPACE_QUERY_BYTES_MAX {
+        return Err(PacketError);
+    }
+    Ok((name, query))
+}
+
+/// How packets are addressed: `nothing` for the root, `/name,` elsewhere.
+fn address(namespace: &str) -> [&str; 2] {
+    if namespace == "/" {
+        ["", ""]
+    } else {
+        [namespace, ","]
+    }
+}
+
+/// An event for clients: `["name",…]` as written, its attachments behind it.
+pub fn event(namespace: &str, json: &[&str], attachments: Box<[Bytes]>) -> Arc<Encoded> {
+    packet(["42", "45"], namespace, "", json, attachments)
+}
+
+/// The answer to a client's event. `json` is an array as written.
+pub fn ack(namespace: &str, id: u64, json: &[&str], attachments: Box<[Bytes]>) -> Arc<Encoded> {
+    packet(
+        ["43", "46"],
+        namespace,
+        &id.to_compact_string(),
+        json,
+        attachments,
+    )
+}
+
+/// The answer to a client's event for clients 1.0.0 to 1.0.2, whose parser looks for a `-` in every ack.
+pub fn old_ack(namespace: &str, id: u64, json: &[&str], attachments: Box<[Bytes]>) -> Arc<Encoded> {
+    let kind = if attachments.is_empty() { "430-" } else { "46" };
+    packet(
+        [kind, kind],
+        namespace,
+        &id.to_compact_string(),
+        json,
+        attachments,
+    )
+}
+
+/// Lets a client into a namespace: with its id (v5), or bare (v4).
+pub fn connect(namespace: &str, sid: Option<&str>) -> Arc<Encoded> {
+    match sid {
+        Some(sid) => packet(
+            ["40", ""],
+            namespace,
+            "",
+            &["{\"sid\":\"", sid, "\"}"],
+            Box::default(),
+        ),
+        None => packet(["40", ""], namespace, "", &[], Box::default()),
+    }
+}
+
+/// Refuses a client: an object with the message for v5, the message alone for v4.
+pub fn connect_error(namespace: &str, message: &str, object: bool) -> Arc<Encoded> {
+    let mut text = String::new();
+    json::write_string(&mut text, message);
+    let json: &[&str] = if object {
+        &["{\"message\":", &text, "}"]
+    } else {
+        &[&text]
+    };
+    packet(["44", ""], namespace, "", json, Box::default())
+}
+
+fn packet(
+    kinds: [&str; 2],
+    namespace: &str,
+    id: &str,
+    json: &[&str],
+    attachments: Box<[Bytes]>,
+) -> Arc<Encoded> {
+    let [name, comma] = address(namespace);
+    let count: CompactString;
+    let mut pieces: SmallVec<[&str; 12]> = SmallVec::new();
+    if attachments.is_empty() {
+        pieces.push(kinds[0]);
+    } else {
+        count = attachments.len().to_compact_string();
+        pieces.extend([kinds[1], &count, "-"]);
+    }
+    pieces.extend([name, comma, id]);
+    pieces.extend_from_slice(json);
+    Arc::new(Encoded::with_attachments(&pieces, attachments))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn decode(text: &str) -> Result<Packet<'_>, PacketError> {
+        Packet::decode(text, 10)
+    }
+
+    #[test]
+    fn packets_are_read_field_by_field() {
+        let bare = Packet {
+            kind: Kind::Event,
+            attachments: 0,
+            namespace: "/",
+            query: "",
+            id: None,
+            json: "",
+            old_ack: false,
+        };
+        for (text, expected) in [
+            (
+                r#"2["hello",1]"#,
+                Packet {
+                    json: r#"["hello",1]"#,
+                    ..bare
+                },
+            ),
+            (
+                r#"2/admin,13["x"]"#,
+                Packet {
+                    namespace: "/admin",
+                    id: Some(13),
+                    json: r#"["x"]"#,
+                    ..bare
+                },
+            ),
+            (
+                "3/admin,13[]",
+                Packet {
+                    kind: Kind::Ack,
+                    namespace: "/admin",
+                    id: Some(13),
+                    json: "[]",
+                    ..bare
+                },
+            ),
+            (
+                "30-7[1]",
+                Packet {
+                    kind: Kind::Ack,
+                    id: Some(7),
+                    json: "[1]",
+                    old_ack: true,
+                    ..bare
+                },
+            ),
+            (
+                "0",
+                Packet {
+                    kind: Kind::Connect,
+                    ..bare
+                },
+            ),
+            (
+                "0/nsp",
+                Packet {
+                    kind: Kind::Connect,
+                    namespace: "/nsp",
+                    ..bare
+                },
+            ),
+            (
+                "0/nsp,",
+                Packet {
+                    kind: Kind::Connect,
+                    namespace: "/nsp",
+                    ..bare
+                },
+            ),
+            (
+                "0/,{}",
+                Packet {
+                    kind: Kind::Connect,
+                    json: "{}",
+                    ..bare
+                },
+            ),
+            (
+                "0/nsp?tok=1&x=%20y,",
+                Packet {
+                    kind: Kind::Connect,
+                    namespace: "/nsp",
+                    query: "tok=1&x=%20y",
+                    ..bare
+                },
+            ),
+            (
+                "1/nsp,",
+                Packet {
+                    kind: Kind::Disconnect,
+                    namespace: "/nsp",
+                    ..bare
+                },
+            ),
+            (
+                r#"51-/a,["e",{}]"#,
+                Packet {
+                    attachments: 1,
+                    namespace: "/a",
+                    json: r#"["e",{}]"#,
+                    ..bare
+                },
+            ),
+            (
+                "62-7[1,2]",
+                Packet {
+                    kind: Kind::Ack,
+                    attachments: 2,
+                    id: Some(7),
+                    json: "[1,2]",
+                    ..bare
+                },
+            ),
+            (
+                "2[1,2]",
+                Packet {
+                    json: "[1,2]",
+                    ..bare
+                },
+            ),
+            (
+                r#"2["error"]"#,
+                Packet {
+                    json: r#"["error"]"#,
+                    ..bare
+                },
+            ),
+        ] {
+            assert_eq!(decode(text), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_node_ends_a_session_over_is_refused() {
+        let long_id = format!("2{}[\"x\"]", "9".repeat(400));
+        let long_name = format!("0/{}", "n".repeat(200));
+        for text in [
+            "",
+            "abc",
+            "7",
+            "2",
+            "2{}",
+            "2[]",
+            "2[\"x\"",
+            "2abc[\"x\"]",
+            "2[\"connect\"]",
+            "2[\"disconnecting\"]",
+            "2[{}]",
+            "2[null]",
+            "2[\"conn\\u0065ct\"]",
+            "50-[\"x\"]",
+            "51[\"x\"]",
+            "5-1-",
+            "51.5-[\"x\"]",
+            "511-[\"x\"]",
+            "5999999999999999999-[\"x\"]",
+            "4{\"message\":\"x\"}",
+            "1{}",
+            "0[]",
+            "0null",
+            "0\"x\"",
+            "3{}",
+            "3",
+            "2 [\"x\"]",
+            &long_id,
+            &long_name,
+            "29007199254740993[\"x\"]",
+        ] {
+            assert_eq!(decode(text), Err(PacketError), "{text}");
+        }
+    }
+
+    #[test]
+    fn packets_are_written_in_nodes_order() {
+        let binary = || Box::from([Bytes::from_static(&[1])]);
+        for (packet, expected) in [
+            (
+                event("/", &["[\"a\"", ",1]"], Box::default()),
+                "42[\"a\",1]",
+            ),
+            (event("/chat", &["[\"a\"]"], binary()), "451-/chat,[\"a\"]"),
+            (ack("/", 0, &["[]"], Box::default()), "430[]"),
+            (ack("/chat", 13, &["[1]"], binary()), "461-/chat,13[1]"),
+            (old_ack("/", 7, &["[1]"], Box::default()), "430-7[1]"),
+            (connect("/", Some("abc")), "40{\"sid\":\"abc\"}"),
+            (connect("/chat", None), "40/chat,"),
+            (
+                connect_error("/chat", "no \"way\"", true),
+                "44/chat,{\"message\":\"no \\\"way\\\"\"}",
+            ),
+            (connect_error("/", "no", false), "44\"no\""),
+        ] {
+            assert_eq!(packet.packet(), expected);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_the_decoder_fail_badly(text in "[0-7]{0,2}-?(/[a-z?,]{0,6})?[0-9]{0,18}.{0,20}") {
+            let _ = decode(&text);
+        }
+
+        #[test]
+        fn events_are_written_and_read_back(namespace in "/[a-zé]{0,8}", name: String, id in prop::option::of(0..ID_MAX)) {
+            prop_assume!(!RESERVED_EVENTS.contains(&&*name));
+            let json = serde_json::to_string(&[&name]).unwrap();
+            let written = match id {
+                Some(id) => ack(&namespace, id, &[&json], Box::default()),
+                None => event(&namespace, &[&json], Box::default()),
+            };
+            let read = decode(&written.packet()[1..]).unwrap();
+            prop_assert_eq!((read.namespace, read.id, read.json), (namespace.as_str(), id, json.as_str()));
+        }
+    }
+}
