@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 
-use super::{Version, ascii};
+use super::{PacketType, Version, ascii};
 
 /// The longest header of a server's WebSocket frame.
 const HEADER_MAX: usize = 10;
@@ -28,6 +28,7 @@ pub struct Encoded {
     frame: Box<[u8]>,
     /// Where the packet's text begins in `frame`.
     text_at: u8,
+    kind: PacketType,
     attachments: Box<[Bytes]>,
     rare: OnceLock<Box<Rare>>,
 }
@@ -87,6 +88,7 @@ impl Encoded {
             frame.extend_from_slice(piece.as_bytes());
         }
         Self {
+            kind: PacketType::of_text(&frame[text_at..]),
             frame: frame.into(),
             text_at: text_at as u8,
             attachments,
@@ -102,11 +104,17 @@ impl Encoded {
         frame.extend_from_slice(payload);
         let text_at = frame.len() as u8;
         Self {
+            kind: PacketType::Pong,
             frame: frame.into(),
             text_at,
             attachments: Box::default(),
             rare: OnceLock::new(),
         }
+    }
+
+    /// What it is, for the metrics.
+    pub fn kind(&self) -> PacketType {
+        self.kind
     }
 
     /// The packet's text with its type digit. Empty for a control frame.

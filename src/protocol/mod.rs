@@ -30,3 +30,84 @@ impl Version {
         }
     }
 }
+
+/// What a packet is, on either level: the closed set that metrics tell apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PacketType {
+    /// Engine.IO `0`.
+    Open,
+    /// Engine.IO `1`.
+    Close,
+    /// Engine.IO `2`.
+    Ping,
+    /// Engine.IO `3`, and the pongs of WebSocket.
+    Pong,
+    /// Engine.IO `5`.
+    Upgrade,
+    /// Engine.IO `6`.
+    Noop,
+    /// Socket.IO `0`.
+    Connect,
+    /// Socket.IO `1`.
+    Disconnect,
+    /// Socket.IO `2` and `5`.
+    Event,
+    /// Socket.IO `3` and `6`.
+    Ack,
+    /// Socket.IO `4`.
+    ConnectError,
+}
+
+impl PacketType {
+    /// How many there are.
+    pub const COUNT: usize = Self::ALL.len();
+
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 11] = [
+        Self::Open,
+        Self::Close,
+        Self::Ping,
+        Self::Pong,
+        Self::Upgrade,
+        Self::Noop,
+        Self::Connect,
+        Self::Disconnect,
+        Self::Event,
+        Self::Ack,
+        Self::ConnectError,
+    ];
+
+    /// The name in metric labels.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Close => "close",
+            Self::Ping => "ping",
+            Self::Pong => "pong",
+            Self::Upgrade => "upgrade",
+            Self::Noop => "noop",
+            Self::Connect => "connect",
+            Self::Disconnect => "disconnect",
+            Self::Event => "event",
+            Self::Ack => "ack",
+            Self::ConnectError => "connect_error",
+        }
+    }
+
+    /// The type of a packet that we wrote, by its text.
+    fn of_text(text: &[u8]) -> Self {
+        match text {
+            [b'0', ..] => Self::Open,
+            [b'1', ..] => Self::Close,
+            [b'2', ..] => Self::Ping,
+            [b'5', ..] => Self::Upgrade,
+            [b'6', ..] => Self::Noop,
+            [b'4', b'0', ..] => Self::Connect,
+            [b'4', b'1', ..] => Self::Disconnect,
+            [b'4', b'2' | b'5', ..] => Self::Event,
+            [b'4', b'3' | b'6', ..] => Self::Ack,
+            [b'4', b'4', ..] => Self::ConnectError,
+            _ => Self::Pong,
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Which sessions are here: from the id in a request to the session it belongs to.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use super::outbox::Outbox;
+use super::websocket::Opened;
+use crate::protocol::Version;
+use crate::protocol::ids::Sid;
+use crate::protocol::payload::Payload;
+
+/// Independent parts of the table, so that handshakes on different cores rarely meet.
+const PARTS: usize = 16;
+
+/// Requests that may lie in one mailbox: a client has one of each kind under way, more is a flood.
+const MAIL_MAX: usize = 16;
+
+/// All sessions of this node.
+#[derive(Debug, Default)]
+pub struct Directory {
+    parts: [Mutex<HashMap<Sid, Entry, RandomState>>; PARTS],
+}
+
+/// One session as requests find it.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) version: Version,
+    pub(super) outbox: Arc<Outbox>,
+    /// Where polling requests and upgrades go; a session that was born on a WebSocket has none.
+    pub(super) mailbox: Option<Arc<Mailbox>>,
+}
+
+/// What HTTP requests bring to the task of a session that polls.
+#[derive(Debug, Default)]
+pub(super) struct Mailbox {
+    mail: Mutex<VecDeque<Mail>>,
+    /// A POST is being read.
+    is_posting: AtomicBool,
+}
+
+/// One thing that a request brings.
+#[derive(Debug)]
+pub(super) enum Mail {
+    /// A GET waits for packets.
+    Poll(oneshot::Sender<Reply>),
+    /// A POST brought packets.
+    Post(Post),
+    /// A WebSocket wants to take over.
+    Probe(Box<Opened>),
+    /// The client broke a rule of polling, or broke off: the session ends.
+    Broken,
+}
+
+/// The body of a POST.
+#[derive(Debug)]
+pub(super) struct Post {
+    pub(super) body: Bytes,
+    /// Its content type was that of a v3 binary payload.
+    pub(super) is_binary: bool,
+    pub(super) reply: oneshot::Sender<Reply>,
+}
+
+/// What a session's task answers to a request.
+#[derive(Debug)]
+pub(super) enum Reply {
+    /// 200 with packets.
+    Payload(Payload),
+    /// 200 `ok`.
+    Ok,
+    /// 400 without a body.
+    Refused,
+    /// 400 and the error "bad request".
+    Malformed,
+}
+
+impl Directory {
+    fn part(&self, sid: &Sid) -> &Mutex<HashMap<Sid, Entry, RandomState>> {
+        let random = sid.as_str().as_bytes()[SID_RANDOM_AT];
+        &self.parts[usize::from(random) % PARTS]
+    }
+
+    pub(super) fn insert(&self, entry: Entry) {
+        let sid = *entry.outbox.sid();
+        self.part(&sid).lock().insert(sid, entry);
+    }
+
+    pub(super) fn get(&self, sid: &Sid) -> Option<Entry> {
+        self.part(sid).lock().get(sid).cloned()
+    }
+
+    pub(super) fn remove(&self, sid: &Sid) {
+        self.part(sid).lock().remove(sid);
+    }
+
+    /// The outboxes of all sessions.
+    pub fn outboxes(&self) -> Vec<Arc<Outbox>> {
+        let outboxes = |part: &Mutex<HashMap<Sid, Entry, RandomState>>| -> Vec<_> {
+            part.lock().values().map(|entry| Arc::clone(&entry.outbox)).collect()
+        };
+        self.parts.iter().flat_map(outboxes).collect()
+    }
+
+    /// The number of sessions.
+    pub fn len(&self) -> usize {
+        self.parts.iter().map(|part| part.lock().len()).sum()
+    }
+
+    /// Whether there is no session.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// A character of a session id behind the node's tag.
+const SID_RANDOM_AT: usize = 10;
+
+impl Mailbox {
+    /// Leaves mail; false when the box is full.
+    pub(super) fn put(&self, mail: Mail) -> bool {
+        let mut box_ = self.mail.lock();
+        if box_.len() >= MAIL_MAX {
+            return false;
+        }
+        box_.push_back(mail);
+        true
+    }
+
+    pub(super) fn take(&self) -> Option<Mail> {
+        self.mail.lock().pop_front()
+    }
+
+    /// Claims the session's one POST; false when another one is being read.
+    pub(super) fn begin_post(&self) -> bool {
+        !self.is_posting.swap(true, Ordering::AcqRel)
+    }
+
+    pub(super) fn end_post(&self) {
+        self.is_posting.store(false, Ordering::Release);
+    }
+}

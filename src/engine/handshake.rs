@@ -1,0 +1,307 @@
+//! From a request to a session: versions, transports, origins, and the protocol's own errors.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use hyper::body::Incoming;
+use hyper::header::{CONNECTION, HeaderValue, RETRY_AFTER, SET_COOKIE, USER_AGENT};
+use hyper::upgrade::OnUpgrade;
+use hyper::{Method, Request, Response, StatusCode};
+use serde_json::json;
+
+use super::config::TransportName;
+use super::directory::{Entry, Mail, Mailbox};
+use super::origin::{self, Verdict};
+use super::query::Query;
+use super::requests;
+use super::session::Session;
+use super::websocket::{self, Opened};
+use super::Engine;
+use crate::http::{self, Body};
+use crate::metrics::{Handshake, Transport};
+use crate::protocol::Version;
+use crate::protocol::encoded::WebSocketForm;
+use crate::protocol::ids::Sid;
+use crate::protocol::payload::PayloadForm;
+
+/// Packets in one answer to a poll. Far above what waits in practice; it bounds one encoding.
+const PACKETS_PER_POLL_MAX: usize = 1024;
+
+/// The same for python-engineio's clients, which refuse an answer with more.
+const PACKETS_PER_POLL_MAX_PYTHON: usize = 16;
+
+/// Seconds after which a refused client should come back.
+const RETRY_AFTER_SECONDS: &str = "2";
+
+/// What became of a request.
+#[derive(Debug)]
+pub struct Handled {
+    /// The answer.
+    pub response: Response<Body>,
+    /// What begins once the answer is on its way.
+    pub opening: Option<Opening>,
+}
+
+/// A session that begins, or a WebSocket on its way to one.
+#[derive(Debug)]
+pub struct Opening(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    Polling(Box<Session>),
+    WebSocket { engine: Arc<Engine>, sid: Sid, upgrade: OnUpgrade, form: WebSocketForm, address: IpAddr },
+    Probe { entry: Entry, mailbox: Arc<Mailbox>, upgrade: OnUpgrade, form: WebSocketForm },
+    /// For a session that has its WebSocket already: opened and closed again, as Node does.
+    Surplus { upgrade: OnUpgrade, form: WebSocketForm },
+}
+
+/// The protocol's errors, by Node's numbers and words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    UnknownTransport,
+    UnknownSession,
+    BadMethod,
+    BadRequest,
+    Forbidden,
+    UnsupportedProtocol,
+    /// Ours alone: 503, for a node that is draining.
+    Unavailable,
+}
+
+impl Refusal {
+    fn code(self) -> u8 {
+        match self {
+            Self::UnknownTransport => 0,
+            Self::UnknownSession => 1,
+            Self::BadMethod => 2,
+            Self::BadRequest | Self::Unavailable => 3,
+            Self::Forbidden => 4,
+            Self::UnsupportedProtocol => 5,
+        }
+    }
+
+    fn message(self) -> &'static str {
+        match self {
+            Self::UnknownTransport => "Transport unknown",
+            Self::UnknownSession => "Session ID unknown",
+            Self::BadMethod => "Bad handshake method",
+            Self::BadRequest => "Bad request",
+            Self::Forbidden => "Forbidden",
+            Self::UnsupportedProtocol => "Unsupported protocol version",
+            Self::Unavailable => "Service unavailable",
+        }
+    }
+
+    fn result(self) -> Handshake {
+        match self {
+            Self::UnknownTransport => Handshake::UnknownTransport,
+            Self::UnknownSession | Self::BadMethod | Self::BadRequest => Handshake::BadRequest,
+            Self::Forbidden => Handshake::Forbidden,
+            Self::UnsupportedProtocol => Handshake::UnsupportedProtocol,
+            Self::Unavailable => Handshake::Unavailable,
+        }
+    }
+
+    /// The answer; a refused upgrade gets the bare words, as from Node.
+    pub(super) fn response(self, is_upgrade: bool) -> Response<Body> {
+        let status = match self {
+            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Forbidden if !is_upgrade => StatusCode::FORBIDDEN,
+            _ => StatusCode::BAD_REQUEST,
+        };
+        let mut response = if is_upgrade {
+            let mut response = http::response(status, "text/html", self.message());
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            response
+        } else {
+            http::json(status, &json!({"code": self.code(), "message": self.message()}))
+        };
+        if self == Self::Unavailable {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+        }
+        response
+    }
+}
+
+impl Engine {
+    /// Answers a request below the engine's path. `address` is the client's, `behind_proxy` says that a trusted proxy
+    /// passed the request on.
+    pub async fn handle(self: &Arc<Self>, mut request: Request<Incoming>, address: IpAddr, behind_proxy: bool) -> Handled {
+        let query = Query::parse(request.uri().query().unwrap_or_default());
+        let is_upgrade = websocket::is_upgrade(&request);
+        let verdict = self.origins.judge(request.headers(), query.jsonp.is_some(), behind_proxy);
+        let mut handled = if request.method() == Method::OPTIONS {
+            match verdict {
+                Verdict::Refused => Handled::refuse(Refusal::Forbidden, false),
+                _ => Handled::answer(origin::preflight(request.headers())),
+            }
+        } else {
+            match self.admit(&request, &query, &verdict, is_upgrade) {
+                Err(refusal) => {
+                    if query.sid.is_none() {
+                        self.metrics.handshake(query.transport.map(label), query.version, refusal.result());
+                    }
+                    Handled::refuse(refusal, is_upgrade)
+                }
+                Ok(Admitted::Handshake(version, TransportName::Polling)) => self.open_polling(&request, &query, version, address),
+                Ok(Admitted::Handshake(version, TransportName::Websocket)) => {
+                    self.open_websocket(&mut request, &query, version, address)
+                }
+                Ok(Admitted::Probe(entry)) => self.probe(&mut request, &query, entry),
+                Ok(Admitted::Request(entry, mailbox)) => {
+                    Handled::answer(requests::answer(self, request, &query, &entry, &mailbox).await)
+                }
+            }
+        };
+        origin::add_headers(&mut handled.response, &verdict);
+        handled
+    }
+
+    /// Checks a request in Node's order.
+    fn admit<B>(&self, request: &Request<B>, query: &Query, verdict: &Verdict, is_upgrade: bool) -> Result<Admitted, Refusal> {
+        let transport = query.transport.filter(|transport| self.config.transports.contains(transport));
+        let transport = transport.ok_or(Refusal::UnknownTransport)?;
+        match verdict {
+            Verdict::Invalid => return Err(Refusal::BadRequest),
+            Verdict::Refused => return Err(Refusal::Forbidden),
+            Verdict::NoOrigin | Verdict::Allowed(_) => {}
+        }
+        match &query.sid {
+            Some(sid) => self.admit_to_session(sid, query, transport, is_upgrade),
+            None => self.admit_handshake(request, query, transport, is_upgrade),
+        }
+    }
+
+    fn admit_to_session(&self, sid: &str, query: &Query, transport: TransportName, is_upgrade: bool) -> Result<Admitted, Refusal> {
+        let entry = Sid::parse(sid).and_then(|sid| self.directory.get(&sid)).ok_or(Refusal::UnknownSession)?;
+        if query.version != Some(entry.version) {
+            return Err(Refusal::BadRequest);
+        }
+        match (transport, &entry.mailbox) {
+            (TransportName::Websocket, _) if is_upgrade => Ok(Admitted::Probe(entry)),
+            (TransportName::Polling, Some(mailbox)) if entry.outbox.socket().is_none() && !is_upgrade => {
+                let mailbox = Arc::clone(mailbox);
+                Ok(Admitted::Request(entry, mailbox))
+            }
+            _ => Err(Refusal::BadRequest),
+        }
+    }
+
+    fn admit_handshake<B>(
+        &self,
+        request: &Request<B>,
+        query: &Query,
+        transport: TransportName,
+        is_upgrade: bool,
+    ) -> Result<Admitted, Refusal> {
+        if request.method() != Method::GET {
+            return Err(Refusal::BadMethod);
+        }
+        if (transport == TransportName::Websocket) != is_upgrade {
+            return Err(Refusal::BadRequest);
+        }
+        let version = query.version.filter(|version| *version == Version::V4 || self.config.eio3);
+        let version = version.ok_or(Refusal::UnsupportedProtocol)?;
+        if self.refuses_handshakes.load(Ordering::Relaxed) {
+            return Err(Refusal::Unavailable);
+        }
+        Ok(Admitted::Handshake(version, transport))
+    }
+
+    fn open_polling(self: &Arc<Self>, request: &Request<Incoming>, query: &Query, version: Version, address: IpAddr) -> Handled {
+        let Ok(sid) = self.ids.next() else { return Handled::refuse(Refusal::Unavailable, false) };
+        let agent = request.headers().get(USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
+        let packets_max =
+            if agent.to_ascii_lowercase().contains("python") { PACKETS_PER_POLL_MAX_PYTHON } else { PACKETS_PER_POLL_MAX };
+        let text_only = query.base64 || query.jsonp.is_some();
+        let form = PayloadForm { version, text_only, binary_only: query.is_ancient && !text_only, double_utf8: false };
+        let session = Session::polling(Arc::clone(self), sid, form, packets_max, address);
+        let payload = session.first_answer(form);
+        let mut response = requests::payload_response(self, request.headers(), query, payload);
+        if !self.config.cookie.is_empty() {
+            let cookie = format!("{}={}; Path=/; HttpOnly; SameSite=Lax", self.config.cookie, sid.as_str());
+            if let Ok(cookie) = HeaderValue::from_str(&cookie) {
+                response.headers_mut().insert(SET_COOKIE, cookie);
+            }
+        }
+        self.metrics.handshake(Some(Transport::Polling), Some(version), Handshake::Accepted);
+        Handled { response, opening: Some(Opening(Kind::Polling(Box::new(session)))) }
+    }
+
+    fn open_websocket(self: &Arc<Self>, request: &mut Request<Incoming>, query: &Query, version: Version, address: IpAddr) -> Handled {
+        let Ok(sid) = self.ids.next() else { return Handled::refuse(Refusal::Unavailable, true) };
+        let Some((response, upgrade)) = websocket::accept(request) else {
+            self.metrics.handshake(Some(Transport::WebSocket), Some(version), Handshake::BadRequest);
+            return Handled::refuse(Refusal::BadRequest, true);
+        };
+        self.metrics.handshake(Some(Transport::WebSocket), Some(version), Handshake::Accepted);
+        let form = WebSocketForm { version, base64: query.base64 };
+        let engine = Arc::clone(self);
+        Handled { response, opening: Some(Opening(Kind::WebSocket { engine, sid, upgrade, form, address })) }
+    }
+
+    fn probe(&self, request: &mut Request<Incoming>, query: &Query, entry: Entry) -> Handled {
+        let Some((response, upgrade)) = websocket::accept(request) else {
+            return Handled::refuse(Refusal::BadRequest, true);
+        };
+        let form = WebSocketForm { version: entry.version, base64: query.base64 };
+        let kind = match &entry.mailbox {
+            Some(mailbox) if entry.outbox.socket().is_none() => {
+                let mailbox = Arc::clone(mailbox);
+                Kind::Probe { entry, mailbox, upgrade, form }
+            }
+            _ => Kind::Surplus { upgrade, form },
+        };
+        Handled { response, opening: Some(Opening(kind)) }
+    }
+}
+
+/// What a checked request is.
+enum Admitted {
+    Handshake(Version, TransportName),
+    Probe(Entry),
+    Request(Entry, Arc<Mailbox>),
+}
+
+impl Handled {
+    fn answer(response: Response<Body>) -> Self {
+        Self { response, opening: None }
+    }
+
+    fn refuse(refusal: Refusal, is_upgrade: bool) -> Self {
+        Self::answer(refusal.response(is_upgrade))
+    }
+}
+
+impl Opening {
+    /// Waits until the connection is what it becomes. A session to be served, or nothing more to do.
+    pub async fn finish(self) -> Option<Session> {
+        match self.0 {
+            Kind::Polling(session) => Some(*session),
+            Kind::WebSocket { engine, sid, upgrade, form, address } => {
+                let opened = Opened::wait(upgrade, form).await?;
+                Some(Session::websocket(engine, sid, opened, address))
+            }
+            Kind::Probe { entry, mailbox, upgrade, form } => {
+                let opened = Opened::wait(upgrade, form).await?;
+                mailbox.put(Mail::Probe(Box::new(opened)));
+                entry.outbox.wake();
+                None
+            }
+            Kind::Surplus { upgrade, form } => {
+                let opened = Opened::wait(upgrade, form).await?;
+                let _ = opened.socket.try_write(websocket::close_frame(None).frames(form));
+                None
+            }
+        }
+    }
+}
+
+fn label(transport: TransportName) -> Transport {
+    match transport {
+        TransportName::Polling => Transport::Polling,
+        TransportName::Websocket => Transport::WebSocket,
+    }
+}
+

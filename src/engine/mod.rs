@@ -1,0 +1,95 @@
+//! Engine.IO: HTTP requests and WebSockets in, sessions out.
+//!
+//! Knows no namespaces and no rooms. A request goes in by [`Engine::handle`]; what comes out is the answer and, for a
+//! handshake, a session to be served once the answer is sent.
+
+pub mod config;
+mod directory;
+mod goodbye;
+mod handshake;
+mod lifecycle;
+mod origin;
+mod outbox;
+mod polling;
+mod query;
+mod requests;
+mod session;
+mod websocket;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::json;
+
+pub use config::Config;
+pub use directory::Directory;
+pub use handshake::{Handled, Opening};
+pub use outbox::Outbox;
+pub use session::{Event, Session};
+
+use crate::metrics::Metrics;
+use crate::protocol::encoded::Encoded;
+use crate::protocol::ids::{IdGenerator, Sid};
+use origin::Origins;
+
+/// Serves Engine.IO for one node.
+#[derive(Debug)]
+pub struct Engine {
+    config: Config,
+    outbox_bytes_max: usize,
+    origins: Origins,
+    ids: Arc<IdGenerator>,
+    directory: Directory,
+    metrics: Arc<Metrics>,
+    packets: Packets,
+    refuses_handshakes: AtomicBool,
+}
+
+/// Packets that are always the same.
+#[derive(Debug)]
+struct Packets {
+    close: Arc<Encoded>,
+    ping: Arc<Encoded>,
+    noop: Arc<Encoded>,
+}
+
+impl Engine {
+    /// An engine that admits these origins and lets `outbox_bytes_max` bytes wait for a client.
+    pub fn new(config: Config, origins: &[String], outbox_bytes_max: usize, ids: Arc<IdGenerator>, metrics: Arc<Metrics>) -> Self {
+        let packet = |text| Arc::new(Encoded::text(&[text]));
+        Self {
+            config,
+            outbox_bytes_max,
+            origins: Origins::new(origins),
+            ids,
+            directory: Directory::default(),
+            metrics,
+            packets: Packets { close: packet("1"), ping: packet("2"), noop: packet("6") },
+            refuses_handshakes: AtomicBool::new(false),
+        }
+    }
+
+    /// The sessions of this node.
+    pub fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// From now on handshakes are answered by 503; sessions go on.
+    pub fn refuse_handshakes(&self) {
+        self.refuses_handshakes.store(true, Ordering::Relaxed);
+    }
+
+    /// The packet that opens a session, its keys in Node's order.
+    fn open_packet(&self, sid: &Sid, is_websocket: bool) -> Arc<Encoded> {
+        let can_upgrade = !is_websocket && self.config.transports.contains(&config::TransportName::Websocket);
+        let upgrades: &[&str] = if can_upgrade { &["websocket"] } else { &[] };
+        let (interval, timeout) = (self.config.ping_interval.0.as_millis(), self.config.ping_timeout.0.as_millis());
+        let text = format!(
+            r#"0{{"sid":"{}","upgrades":{},"pingInterval":{interval},"pingTimeout":{timeout},"maxPayload":{}}}"#,
+            sid.as_str(),
+            json!(upgrades),
+            self.config.max_payload.0
+        );
+        Arc::new(Encoded::text(&[&text]))
+    }
+}

@@ -1,0 +1,260 @@
+//! A session on long polling: one parked GET, one POST at a time, and the WebSocket that wants to take over.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+
+use super::directory::{Mail, Mailbox, Post, Reply};
+use super::lifecycle::{Input, Output};
+use super::session::{Rules, poll_read};
+use super::websocket::{Frame, FrameReader, Opened};
+use crate::metrics::{Tally, Transport, Upgrade};
+use crate::protocol::encoded::{Encoded, WebSocketForm};
+use crate::protocol::engine::{Packet, decode_binary, decode_text};
+use crate::protocol::payload::{self, PayloadForm};
+use crate::reason::Reason;
+
+/// Bytes of packets in one answer, unless the first is larger alone.
+const ANSWER_BYTES_MAX: usize = 1_000_000;
+
+/// Bytes read at once from a probing WebSocket, which has little to say.
+const PROBE_READ_BYTES: usize = 4096;
+
+/// The polling transport of one session.
+#[derive(Debug)]
+pub(super) struct Polling {
+    mailbox: Arc<Mailbox>,
+    form: PayloadForm,
+    packets_max: usize,
+    /// The GET that waits for packets.
+    parked: Option<oneshot::Sender<Reply>>,
+    probe: Option<Probe>,
+}
+
+/// A WebSocket that wants to take over.
+#[derive(Debug)]
+struct Probe {
+    socket: TcpStream,
+    reader: FrameReader,
+    form: WebSocketForm,
+}
+
+impl Polling {
+    pub(super) fn new(mailbox: Arc<Mailbox>, form: PayloadForm, packets_max: usize) -> Self {
+        Self { mailbox, form, packets_max, parked: None, probe: None }
+    }
+
+    /// Ready when something changed; with the reader of the WebSocket that took over, when one did.
+    pub(super) fn poll(&mut self, rules: &mut Rules, cx: &mut Context<'_>) -> Poll<Option<FrameReader>> {
+        if let Some(mail) = self.mailbox.take() {
+            self.open(mail, rules);
+            return Poll::Ready(None);
+        }
+        if self.parked.as_mut().is_some_and(|parked| parked.poll_closed(cx).is_ready()) {
+            self.parked = None;
+            rules.ending = Some(Reason::TransportError); // the client aborted its poll
+            return Poll::Ready(None);
+        }
+        if let Poll::Ready(switched) = self.poll_probe(rules, cx) {
+            return Poll::Ready(switched);
+        }
+        if self.parked.is_some() && (rules.lifecycle.hurries_polls() || !rules.outbox.is_empty()) {
+            self.answer(rules, None);
+            return Poll::Ready(None);
+        }
+        Poll::Pending
+    }
+
+    fn open(&mut self, mail: Mail, rules: &mut Rules) {
+        match mail {
+            Mail::Poll(reply) if self.parked.is_some() => {
+                // Two polls at once: Node refuses the second and ends the session through the first.
+                let _ = reply.send(Reply::Refused);
+                rules.ending = Some(Reason::TransportError);
+            }
+            Mail::Poll(reply) => self.parked = Some(reply),
+            Mail::Post(post) => self.receive(post, rules),
+            Mail::Probe(opened) => self.open_probe(*opened, rules),
+            Mail::Broken => rules.ending = Some(Reason::TransportError),
+        }
+    }
+
+    fn receive(&mut self, post: Post, rules: &mut Rules) {
+        let now = Instant::now();
+        rules.engine.metrics.bytes_received.inc_by(post.body.len() as u64);
+        let (packets, result) = payload::decode(&post.body, post.is_binary, &mut self.form);
+        for packet in packets {
+            rules.packet(Ok(packet), now);
+        }
+        let reply = match result {
+            Ok(()) => Reply::Ok,
+            Err(error) => {
+                rules.packet(Err(error), now);
+                Reply::Malformed
+            }
+        };
+        let _ = post.reply.send(reply); // a client that is gone is found by its poll or its silence
+    }
+
+    /// Answers the parked poll with what waits and with `last`, or with a noop where there is nothing.
+    fn answer(&mut self, rules: &mut Rules, last: Option<&Arc<Encoded>>) {
+        let Some(parked) = self.parked.take() else { return };
+        let mut packets = rules.outbox.take(self.packets_max, ANSWER_BYTES_MAX);
+        packets.extend(last.map(Arc::clone));
+        if packets.is_empty() {
+            packets.push(Arc::clone(&rules.engine.packets.noop));
+        }
+        let payload = payload::encode(&packets, self.form);
+        let mut tally = Tally { bytes: payload.body.len() as u64, ..Tally::default() };
+        for packet in &packets {
+            tally.count(packet.kind());
+        }
+        rules.engine.metrics.sent(&tally);
+        let _ = parked.send(Reply::Payload(payload));
+    }
+
+    fn open_probe(&mut self, opened: Opened, rules: &mut Rules) {
+        if rules.lifecycle.on(Input::ProbeOpened, Instant::now()) == Output::DropProbe {
+            return Probe::new(opened.socket, opened.form, 0).close();
+        }
+        let mut probe = Probe::new(opened.socket, opened.form, rules.engine.config.max_payload.0);
+        let mut leftover = opened.leftover.to_vec();
+        if leftover.is_empty() || probe.feed(rules, &mut leftover) == Step::Stay {
+            self.probe = Some(probe);
+        } else {
+            // A client that did not wait for our 101 skipped the probe's answer as well.
+            rules.lifecycle.on(Input::ProbeLost, Instant::now());
+            probe.close();
+        }
+    }
+
+    fn poll_probe(&mut self, rules: &mut Rules, cx: &mut Context<'_>) -> Poll<Option<FrameReader>> {
+        let Some(probe) = &mut self.probe else { return Poll::Pending };
+        let mut buffer = [0; PROBE_READ_BYTES];
+        let count = std::task::ready!(poll_read(&probe.socket, &mut buffer, cx));
+        let step = if count == 0 { Step::Lose } else { probe.feed(rules, &mut buffer[..count]) };
+        match (step, self.probe.take()) {
+            (Step::Stay, probe) => {
+                self.probe = probe;
+                Poll::Ready(None)
+            }
+            (Step::Switch, Some(probe)) => Poll::Ready(Some(self.switch(probe, rules))),
+            (Step::Lose, probe) => {
+                rules.lifecycle.on(Input::ProbeLost, Instant::now());
+                rules.engine.metrics.upgraded(Upgrade::Failed);
+                if let Some(probe) = probe {
+                    probe.close();
+                }
+                Poll::Ready(None)
+            }
+            (Step::Switch, None) => Poll::Ready(None),
+        }
+    }
+
+    /// The WebSocket takes over, with everything that waits. A poll that is still parked is closed.
+    fn switch(&mut self, probe: Probe, rules: &mut Rules) -> FrameReader {
+        if let Some(parked) = self.parked.take() {
+            let payload = payload::encode(&[Arc::clone(&rules.engine.packets.close)], self.form);
+            let _ = parked.send(Reply::Payload(payload));
+        }
+        rules.outbox.attach(probe.socket, probe.form);
+        let metrics = &rules.engine.metrics;
+        metrics.upgraded(Upgrade::Done);
+        metrics.connections(Transport::Polling, rules.version).dec();
+        metrics.connections(Transport::WebSocket, rules.version).inc();
+        probe.reader
+    }
+
+    /// The probe's time is over.
+    pub(super) fn expire_probe(&mut self, rules: &Rules) {
+        if let Some(probe) = self.probe.take() {
+            rules.engine.metrics.upgraded(Upgrade::TimedOut);
+            probe.close();
+        }
+    }
+
+    /// Says goodbye to the client: with a noop where it left itself, else with a close behind what waits. False while
+    /// there is no poll to answer.
+    pub(super) fn poll_goodbye(&mut self, rules: &mut Rules, has_left: bool, cx: &mut Context<'_>) -> Poll<()> {
+        rules.outbox.register(cx);
+        loop {
+            if self.parked.is_some() {
+                let close = Arc::clone(&rules.engine.packets.close);
+                self.answer(rules, (!has_left).then_some(&close));
+                return Poll::Ready(());
+            }
+            match self.mailbox.take() {
+                Some(Mail::Poll(reply)) => self.parked = Some(reply),
+                Some(Mail::Post(post)) => drop(post.reply.send(Reply::Refused)),
+                Some(Mail::Probe(_) | Mail::Broken) => {}
+                None => return Poll::Pending,
+            }
+        }
+    }
+}
+
+/// What became of a probing WebSocket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Stay,
+    Switch,
+    Lose,
+}
+
+impl Probe {
+    fn new(socket: TcpStream, form: WebSocketForm, bytes_max: usize) -> Self {
+        Self { socket, reader: FrameReader::new(bytes_max), form }
+    }
+
+    /// Takes what the WebSocket says. Behind the packet that makes it the session's own, frames are the session's.
+    fn feed(&mut self, rules: &mut Rules, input: &mut [u8]) -> Step {
+        let now = Instant::now();
+        let mut step = Step::Stay;
+        let mut answers = 0;
+        let result = self.reader.feed(input, |frame| match step {
+            Step::Switch => rules.frame(frame, now),
+            Step::Lose => {}
+            Step::Stay => {
+                let packet = match frame {
+                    Frame::Text(text) => decode_text(text, rules.version),
+                    Frame::Binary(bytes) => decode_binary(bytes, rules.version),
+                    Frame::Ping(_) => return,
+                    Frame::Close(_) => return step = Step::Lose,
+                };
+                let packet = packet.unwrap_or(Packet::Noop); // which no probe may say either
+                match rules.lifecycle.on(Input::ProbePacket(&packet), now) {
+                    Output::AnswerProbe => answers += 1,
+                    Output::Switch => step = Step::Switch,
+                    _ => step = Step::Lose,
+                }
+            }
+        });
+        if answers > 0 && step != Step::Lose && !self.answer() {
+            return Step::Lose;
+        }
+        match result {
+            Ok(()) => step,
+            Err(error) if step == Step::Switch => {
+                rules.break_off(error);
+                step
+            }
+            Err(_) => Step::Lose,
+        }
+    }
+
+    /// Answers the probe; false when not even that fits into the socket.
+    fn answer(&self) -> bool {
+        let packet = Encoded::text(&["3probe"]);
+        let frames = packet.frames(self.form);
+        self.socket.try_write(frames).is_ok_and(|written| written == frames.len())
+    }
+
+    /// Closes the WebSocket, politely where it takes a frame.
+    fn close(self) {
+        let packet = super::websocket::close_frame(None);
+        let _ = self.socket.try_write(packet.frames(self.form));
+    }
+}

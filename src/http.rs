@@ -1,0 +1,118 @@
+//! What all our HTTP answers have in common: bodies of known size, bounded and timed reading, secrets.
+
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::{Response, StatusCode};
+use serde::{Deserialize, Serialize, Serializer};
+
+/// The body of every answer.
+pub type Body = Full<Bytes>;
+
+/// Time in which a request's body must have come: long enough for a phone on a bad link.
+const BODY_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Why a body was not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BodyError {
+    /// It is longer than it may be.
+    #[error("the body is too large")]
+    TooLarge,
+    /// It did not come in time, or broke off.
+    #[error("the body did not arrive")]
+    Broken,
+}
+
+/// Reads a body of at most `bytes_max` bytes, counted as they come.
+///
+/// # Errors
+/// When it is longer, breaks off, or takes more than 15 seconds.
+pub async fn read_body(body: Incoming, bytes_max: usize) -> Result<Bytes, BodyError> {
+    let collected = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, bytes_max).collect()).await;
+    match collected {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(BodyError::TooLarge),
+        Ok(Err(_)) | Err(_) => Err(BodyError::Broken),
+    }
+}
+
+/// An answer with this content type, not to be kept by caches.
+pub fn response(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response<Body> {
+    let mut response = Response::new(Body::new(body.into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// An answer without a body.
+pub fn empty(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::default());
+    *response.status_mut() = status;
+    response
+}
+
+/// An answer in JSON.
+pub fn json(status: StatusCode, value: &serde_json::Value) -> Response<Body> {
+    response(status, "application/json", value.to_string())
+}
+
+/// A text that must not be seen: it prints as `***` and is compared in constant time.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Keeps `text` from being printed.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// Whether `other` is the same text. Takes as long whatever the texts have in common.
+    pub fn matches(&self, other: &[u8]) -> bool {
+        let own = self.0.as_bytes();
+        let difference = own.iter().zip(other).fold(0, |difference, (a, b)| difference | (a ^ b));
+        own.len() == other.len() && difference == 0
+    }
+
+    /// Bytes of the text.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is no text.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("***")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_compared_and_never_printed() {
+        let secret = Secret::new("hunter2");
+        assert!(secret.matches(b"hunter2"));
+        for other in [b"hunter".as_slice(), b"hunter22", b"hunter3", b""] {
+            assert!(!secret.matches(other));
+        }
+        assert!(!format!("{secret:?}").contains("hunter2"));
+        assert_eq!(serde_json::to_string(&secret).unwrap(), "\"***\"");
+    }
+}
