@@ -1,0 +1,3 @@
+//! Engine.IO.
+
+pub mod config;
