@@ -21,10 +21,7 @@ pub struct Config {
 
 /// Whether the demo page is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(
-    untagged,
-    expecting = "must be true, false or \"auto\""
-)]
+#[serde(untagged, expecting = "must be true, false or \"auto\"")]
 pub enum Demo {
     /// Always or never.
     Fixed(bool),
@@ -62,7 +59,9 @@ pub async fn serve(config: crate::config::Config) -> Result<Ended, ServeError> {
     for address in &config.server.listen {
         tokio::net::TcpListener::bind(address)
             .await
-            .map_err(|error| ServeError::Unavailable(format!("cannot listen on {address}: {error}")))?;
+            .map_err(|error| {
+                ServeError::Unavailable(format!("cannot listen on {address}: {error}"))
+            })?;
     }
     Ok(Ended::Clean)
 }
