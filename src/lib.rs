@@ -1,8 +1,29 @@
-//! Roomcast: a standalone realtime gateway for Socket.IO clients.
-pub mod limits;
-pub mod http;
-pub mod metrics;
+//! Roomcast: a standalone realtime gateway for Socket.IO clients of every generation.
+//!
+//! The modules in reading order, each of which may use those above it:
+//!
+//! - [`reason`], [`units`], [`limits`], [`metrics`], [`http`]: words that all others share
+//! - [`protocol`]: bytes to packets and back; pure
+//! - [`engine`]: Engine.IO; requests and WebSockets in, sessions out
+//! - [`hub`]: who is here, in which rooms, and how a broadcast reaches them
+//! - [`socketio`]: a client's life
+//! - [`ops`]: what operators see
+//! - [`config`]: all settings, in layers
+//! - [`drain`], [`server`], [`cli`]: leaving, the composition root, the command line
+//!
+//! `ARCHITECTURE.md` tells the same story at more length.
+
+pub mod cli;
+pub mod config;
+pub mod drain;
 pub mod engine;
+pub mod http;
+pub mod hub;
+pub mod limits;
+pub mod metrics;
+pub mod ops;
 pub mod protocol;
 pub mod reason;
+pub mod server;
+pub mod socketio;
 pub mod units;

@@ -1,0 +1,427 @@
+//! The command line: reads it, loads the configuration, runs, and says how it went by exit code.
+//!
+//! The only module that names clap. Output for people goes to stderr, data to stdout.
+
+use std::fmt::Display;
+use std::io::{ErrorKind, Read, Write, stdout};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use clap::{Args, CommandFactory, Parser, Subcommand, error::ErrorKind as Usage};
+
+use crate::config::{Config, Flag, Loaded, Problems, Sources};
+use crate::server::{self, Ended, ServeError};
+
+/// `health`: the node is not ready, or not there.
+const NOT_READY: u8 = 1;
+
+/// The command line or the configuration is wrong.
+const USAGE: u8 = 64;
+
+/// Something that the node needs is not available, such as its address.
+const UNAVAILABLE: u8 = 69;
+
+/// The drain's deadline cut connections.
+const CUT: u8 = 75;
+
+/// Where the admin listener is unless somebody says otherwise.
+const ADMIN_URL: &str = "http://127.0.0.1:3001";
+
+/// Names another admin listener.
+const ADMIN_VARIABLE: &str = "ROOMCAST_ADMIN";
+
+/// How long `health` waits for the whole answer.
+const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The most that `health` reads of an answer.
+const HEALTH_BYTES_MAX: u64 = 64 * 1024;
+
+const EXAMPLES: &str = "\
+Examples:
+  roomcast                                    run with the defaults, for this machine only
+  roomcast --listen 0.0.0.0:3000              run for everybody who reaches this machine
+  roomcast config > roomcast.toml             begin a configuration from the commented defaults
+  roomcast check -c roomcast.toml             find everything that is wrong with it
+  roomcast -c roomcast.toml                   run with it
+
+Every setting is also an environment variable: ROOMCAST_SERVER__LISTEN=0.0.0.0:3000
+Exit codes: 0 stopped cleanly, 64 wrong usage or configuration, 69 something is unavailable (an
+address in use), 75 connections were cut when draining took too long.";
+
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  roomcast check -c roomcast.toml             all problems, then the settings in effect
+  roomcast check                              the same for the environment alone
+
+Exit codes: 0 fine (there may be warnings), 64 there are errors.";
+
+const HEALTH_EXAMPLES: &str = "\
+Examples:
+  roomcast health                             ask the node on this machine
+  HEALTHCHECK CMD [\"roomcast\", \"health\"]      in a Dockerfile
+
+Exit codes: 0 ready, 1 not ready or not there, 64 wrong usage.";
+
+/// A realtime gateway for Socket.IO clients of every generation
+#[derive(Parser)]
+#[command(name = "roomcast", version, after_help = EXAMPLES)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the gateway (what happens without a command, too)
+    #[command(after_help = EXAMPLES)]
+    Serve(Settings),
+    /// Say everything that is wrong with the configuration, and print the settings in effect
+    #[command(after_help = CHECK_EXAMPLES)]
+    Check(Settings),
+    /// Print the commented default configuration
+    Config,
+    /// Ask a running node whether it is ready, for a container's health check
+    #[command(after_help = HEALTH_EXAMPLES)]
+    Health {
+        /// The node's admin listener [default: ROOMCAST_ADMIN, else http://127.0.0.1:3001]
+        #[arg(long, value_name = "URL")]
+        admin: Option<String>,
+    },
+}
+
+/// Where settings come from.
+#[derive(Args, Default)]
+struct Settings {
+    /// Configuration file in TOML [default: ROOMCAST_CONFIG, else none]
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Address for clients; several times for several [default: 127.0.0.1:3000]
+    #[arg(long, value_name = "ADDR")]
+    listen: Vec<String>,
+    /// Address for health and metrics [default: 127.0.0.1:3001]
+    #[arg(long, value_name = "ADDR")]
+    admin_listen: Option<String>,
+    /// Redis that makes several nodes one (comes with a later version)
+    #[arg(long, value_name = "URL", hide = true)]
+    redis: Option<String>,
+    /// How much is logged: error, warn, info, debug or trace [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<String>,
+    /// How it is logged: text or json [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<String>,
+}
+
+/// Runs the command line of this process.
+pub fn run() -> ExitCode {
+    let line = match CommandLine::try_parse() {
+        Ok(line) => line,
+        Err(error) => return explain(&error),
+    };
+    let outer = line.settings;
+    match line.command {
+        None => serve(&outer),
+        Some(Command::Serve(settings)) => serve(&settings.or(outer)),
+        Some(Command::Check(settings)) => check(&settings.or(outer)),
+        Some(Command::Config | Command::Health { .. }) if outer.is_any() => {
+            let message = "settings belong to the commands `serve` and `check`";
+            explain(&CommandLine::command().error(Usage::ArgumentConflict, message))
+        }
+        Some(Command::Config) => print(Config::reference()),
+        Some(Command::Health { admin }) => health(admin),
+    }
+}
+
+/// Prints what clap has to say: help and the version are no errors.
+fn explain(error: &clap::Error) -> ExitCode {
+    // Nobody is left to be told when this fails.
+    let _ = error.print();
+    if error.use_stderr() {
+        ExitCode::from(USAGE)
+    } else {
+        ExitCode::SUCCESS
+    }
+}
+
+impl Settings {
+    /// These settings, and those of `outer` where they say nothing.
+    fn or(self, outer: Self) -> Self {
+        Self {
+            config: self.config.or(outer.config),
+            listen: if self.listen.is_empty() {
+                outer.listen
+            } else {
+                self.listen
+            },
+            admin_listen: self.admin_listen.or(outer.admin_listen),
+            redis: self.redis.or(outer.redis),
+            log_level: self.log_level.or(outer.log_level),
+            log_format: self.log_format.or(outer.log_format),
+        }
+    }
+
+    fn is_any(&self) -> bool {
+        self.config.is_some() || !self.flags().is_empty()
+    }
+
+    /// The flags that set something.
+    fn flags(&self) -> Vec<Flag> {
+        let single = |value: &Option<String>| value.iter().cloned().collect::<Vec<_>>();
+        [
+            ("--listen", "server.listen", self.listen.clone()),
+            ("--admin-listen", "admin.listen", single(&self.admin_listen)),
+            ("--redis", "cluster.redis", single(&self.redis)),
+            ("--log-level", "log.level", single(&self.log_level)),
+            ("--log-format", "log.format", single(&self.log_format)),
+        ]
+        .into_iter()
+        .filter(|(_, _, values)| !values.is_empty())
+        .map(|(name, path, values)| Flag { name, path, values })
+        .collect()
+    }
+
+    fn load(&self) -> Result<Loaded, Problems> {
+        Config::load(&Sources {
+            file: self.config.clone(),
+            environment: std::env::vars_os().collect(),
+            flags: self.flags(),
+        })
+    }
+}
+
+/// Runs the gateway until it ends.
+fn serve(settings: &Settings) -> ExitCode {
+    let Loaded { config, warnings } = match settings.load() {
+        Ok(loaded) => loaded,
+        Err(problems) => return refuse(&problems),
+    };
+    config.log.init();
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!("cannot start threads: {error}");
+            return ExitCode::from(UNAVAILABLE);
+        }
+    };
+    match runtime.block_on(server::serve(config)) {
+        Ok(Ended::Clean) => ExitCode::SUCCESS,
+        Ok(Ended::Cut) => ExitCode::from(CUT),
+        Err(ServeError::Unavailable(reason)) => {
+            tracing::error!("{reason}");
+            ExitCode::from(UNAVAILABLE)
+        }
+    }
+}
+
+/// Says everything about the configuration and prints what is in effect.
+fn check(settings: &Settings) -> ExitCode {
+    let Loaded { config, warnings } = match settings.load() {
+        Ok(loaded) => loaded,
+        Err(problems) => return refuse(&problems),
+    };
+    let count = count(warnings.len(), "warning");
+    let problems = Problems {
+        errors: Vec::new(),
+        warnings,
+    };
+    if !problems.warnings.is_empty() {
+        complain(&problems);
+    }
+    complain(&format!("The configuration is good: no errors, {count}."));
+    print(&config.to_toml())
+}
+
+fn refuse(problems: &Problems) -> ExitCode {
+    let errors = count(problems.errors.len(), "error");
+    let warnings = count(problems.warnings.len(), "warning");
+    complain(problems);
+    complain(&format!(
+        "The configuration cannot be used: {errors}, {warnings}."
+    ));
+    ExitCode::from(USAGE)
+}
+
+/// `no warnings`, `1 warning`, `2 warnings`.
+fn count(number: usize, noun: &str) -> String {
+    match number {
+        0 => format!("no {noun}s"),
+        1 => format!("1 {noun}"),
+        number => format!("{number} {noun}s"),
+    }
+}
+
+/// Asks a node's admin listener whether it is ready.
+fn health(admin: Option<String>) -> ExitCode {
+    let from_environment = || {
+        std::env::var(ADMIN_VARIABLE)
+            .ok()
+            .filter(|url| !url.is_empty())
+    };
+    let url = admin
+        .or_else(from_environment)
+        .unwrap_or_else(|| ADMIN_URL.to_owned());
+    let Some(host) = host_of(&url) else {
+        complain(&format!(
+            "roomcast: \"{url}\" is not the URL of an admin listener: write it as {ADMIN_URL}"
+        ));
+        return ExitCode::from(USAGE);
+    };
+    match ask_readiness(&host) {
+        Ok((200, body)) => {
+            complain(&format!("ready: {body}"));
+            ExitCode::SUCCESS
+        }
+        Ok((status, body)) => {
+            complain(&format!("not ready: {status} {body}"));
+            ExitCode::from(NOT_READY)
+        }
+        Err(error) => {
+            complain(&format!("not ready: {error:#}"));
+            ExitCode::from(NOT_READY)
+        }
+    }
+}
+
+/// `HOST:PORT` of a URL such as `http://HOST:PORT/`.
+fn host_of(url: &str) -> Option<String> {
+    let host = url.strip_prefix("http://")?;
+    let host = host.strip_suffix('/').unwrap_or(host);
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);
+    if host.is_empty() || !host.chars().all(is_plain) {
+        return None;
+    }
+    let has_port = host
+        .rsplit_once(':')
+        .is_some_and(|(_, port)| !port.contains(']'));
+    Some(if has_port {
+        host.to_owned()
+    } else {
+        format!("{host}:80")
+    })
+}
+
+/// `GET /readyz`: the status and the body.
+fn ask_readiness(host: &str) -> anyhow::Result<(u16, String)> {
+    let deadline = Instant::now() + HEALTH_TIMEOUT;
+    let addresses = host
+        .to_socket_addrs()
+        .with_context(|| format!("cannot find {host}"))?;
+    let mut connected = None;
+    for address in addresses {
+        connected = Some(TcpStream::connect_timeout(&address, left(deadline)?));
+        if matches!(connected, Some(Ok(_))) {
+            break;
+        }
+    }
+    let connected = connected.with_context(|| format!("cannot find {host}"))?;
+    let mut stream = connected.with_context(|| format!("nothing answers at {host}"))?;
+    stream.set_write_timeout(Some(left(deadline)?))?;
+    write!(
+        stream,
+        "GET /readyz HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+    )?;
+    let mut answer = Vec::new();
+    let mut buffer = [0; 4096];
+    while (answer.len() as u64) < HEALTH_BYTES_MAX {
+        stream.set_read_timeout(Some(left(deadline)?))?;
+        match stream.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => answer.extend_from_slice(&buffer[..count]),
+            Err(error) => bail!("no answer from {host}: {error}"),
+        }
+    }
+    let answer = String::from_utf8_lossy(&answer);
+    let status = answer
+        .strip_prefix("HTTP/1.")
+        .and_then(|rest| rest.get(2..5)?.parse().ok())
+        .with_context(|| format!("{host} does not speak HTTP"))?;
+    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+    Ok((status, body.trim().to_owned()))
+}
+
+/// The time until `deadline`.
+fn left(deadline: Instant) -> anyhow::Result<Duration> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        bail!("no answer within {HEALTH_TIMEOUT:?}");
+    }
+    Ok(left)
+}
+
+/// Writes data to stdout.
+fn print(text: &str) -> ExitCode {
+    match stdout()
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout().flush())
+    {
+        Ok(()) => ExitCode::SUCCESS,
+        // The reader has seen enough: `roomcast config | head`.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&format!("roomcast: cannot write to stdout: {error}"));
+            ExitCode::from(UNAVAILABLE)
+        }
+    }
+}
+
+/// Writes a line for people.
+fn complain(text: &dyn Display) {
+    // Nobody is left to be told when this fails.
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_are_taken_before_and_after_the_command() {
+        for line in [
+            "roomcast --listen 1:1 -c x.toml",
+            "roomcast serve --listen 1:1 -c x.toml",
+            "roomcast -c x.toml serve --listen 1:1",
+            "roomcast --listen 2:2 -c x.toml serve --listen 1:1",
+        ] {
+            let line = CommandLine::try_parse_from(line.split(' ')).unwrap();
+            let settings = match line.command {
+                Some(Command::Serve(settings)) => settings.or(line.settings),
+                _ => line.settings,
+            };
+            assert_eq!(settings.listen, ["1:1"]);
+            assert_eq!(settings.config, Some("x.toml".into()));
+        }
+    }
+
+    #[test]
+    fn the_host_of_an_admin_url_is_found() {
+        for (url, expected) in [
+            ("http://127.0.0.1:3001", Some("127.0.0.1:3001")),
+            ("http://[::1]:3001/", Some("[::1]:3001")),
+            ("http://[::1]", Some("[::1]:80")),
+            ("http://gateway", Some("gateway:80")),
+            ("https://gateway", None),
+            ("http://gateway/admin", None),
+            ("http://", None),
+            ("127.0.0.1:3001", None),
+            ("http://a\r\nb:1", None),
+        ] {
+            assert_eq!(host_of(url).as_deref(), expected, "{url}");
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Settings that are known but not built yet. Naming one is an error that says so: nothing is
+//! accepted that does nothing.
+
+const PROXY_PROTOCOL: &str = "the PROXY protocol comes with a later version";
+const CLIENT_BUNDLE: &str = "serving the client's script comes with a later version; \
+    until then serve it with your pages";
+const TLS: &str = "TLS comes with a later version; until then a proxy in front can do it";
+const LIMIT: &str = "this limit comes with a later version; until then there is none";
+const CLUSTER: &str = "a cluster comes with a later version; this one runs as a single node";
+const TOKEN: &str = "tokens come with a later version; until then every client is let in";
+const AUTH: &str = "tokens and webhooks come with a later version; so far there is only \"none\"";
+const WEBHOOK: &str = "webhooks come with a later version";
+const RECOVERY: &str = "recovery of missed events comes with a later version";
+const ADMIN_UI: &str = "the admin page comes with a later version";
+const PRESENCE: &str = "presence comes with a later version";
+const STAMP: &str = "stamps come with a later version";
+const STREAM: &str = "streams come with a later version";
+
+/// Sections and keys of later versions.
+const SETTINGS: [(&str, &str); 18] = [
+    ("server.proxy_protocol", PROXY_PROTOCOL),
+    ("server.client_bundle", CLIENT_BUNDLE),
+    ("server.tls", TLS),
+    ("limits.connections_per_ip", LIMIT),
+    ("limits.sockets_per_user", LIMIT),
+    ("limits.handshakes_per_second", LIMIT),
+    ("limits.events_per_second", LIMIT),
+    ("limits.events_burst", LIMIT),
+    ("cluster", CLUSTER),
+    ("token", TOKEN),
+    ("webhook", WEBHOOK),
+    ("recovery", RECOVERY),
+    ("admin.tls", TLS),
+    ("admin_ui", ADMIN_UI),
+    ("namespace.presence", PRESENCE),
+    ("namespace.stamp", STAMP),
+    ("namespace.auth", AUTH),
+    ("namespace.event.stream", STREAM),
+];
+
+/// Values of later versions, for keys of this one.
+const VALUES: [(&str, &str, &str); 5] = [
+    ("namespace.otherwise", "webhook", WEBHOOK),
+    (
+        "namespace.event.action",
+        "members",
+        "lists of members come with a later version",
+    ),
+    ("namespace.event.action", "refresh", TOKEN),
+    ("namespace.event.action", "webhook", WEBHOOK),
+    ("namespace.event.action", "stream", STREAM),
+];
+
+/// Why the setting at `path` (`server.tls.cert`, `namespace.stamp`) is not there yet, if it will be.
+pub(super) fn setting(path: &str) -> Option<&'static str> {
+    let named = |name: &str| {
+        path.strip_prefix(name)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    SETTINGS
+        .iter()
+        .find(|(name, _)| named(name))
+        .map(|(_, reason)| *reason)
+}
+
+/// Why `value` is not possible yet at `path`, if it will be.
+pub(super) fn value(path: &str, value: &str) -> Option<&'static str> {
+    VALUES
+        .iter()
+        .find(|(name, word, _)| *name == path && *word == value)
+        .map(|(_, _, reason)| *reason)
+}
+
+/// Why clients cannot be reached over Unix sockets yet.
+pub(super) const UNIX_SOCKET: &str =
+    "Unix sockets come with a later version; write an address with a port";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_later_is_known_by_its_path_and_by_its_section() {
+        for (path, expected) in [
+            ("cluster", Some(CLUSTER)),
+            ("cluster.redis", Some(CLUSTER)),
+            ("server.tls.cert", Some(TLS)),
+            ("namespace.event.stream", Some(STREAM)),
+            ("clusters.redis", None),
+            ("server.listen", None),
+            ("namespace", None),
+        ] {
+            assert_eq!(setting(path), expected, "{path}");
+        }
+        assert_eq!(value("namespace.otherwise", "webhook"), Some(WEBHOOK));
+        assert_eq!(value("namespace.otherwise", "drop"), None);
+    }
+}

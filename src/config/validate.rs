@@ -1,0 +1,385 @@
+//! What makes sense only as a whole: ranges, addresses, and settings that must agree.
+//!
+//! Works on a configuration whose every value has the right type.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+
+use ipnet::IpNet;
+
+use super::Config;
+use super::findings::Findings;
+use super::later;
+use crate::socketio::config::{ActionName, EventRule, Namespace};
+
+/// Below this no handshake fits.
+const MAX_PAYLOAD_MIN: usize = 1_000;
+
+/// Clients count milliseconds in 32 bits: a longer timer would fire at once.
+const HEARTBEAT_MS_MAX: u128 = i32::MAX as u128;
+
+/// Keys shorter than this can be guessed.
+const KEY_BYTES_MIN: usize = 32;
+
+/// Longest name of a namespace.
+const NAMESPACE_BYTES_MAX: usize = 128;
+
+/// Longest name of an event.
+const EVENT_BYTES_MAX: usize = 256;
+
+/// Reports everything in `config` that cannot work, and what looks like a mistake.
+pub(super) fn validate(config: &Config, findings: &mut Findings) {
+    server(config, findings);
+    engine(config, findings);
+    limits(config, findings);
+    drain(config, findings);
+    admin(config, findings);
+    namespaces(config, findings);
+}
+
+fn server(config: &Config, findings: &mut Findings) {
+    let server = &config.server;
+    if server.listen.is_empty() {
+        findings.error("server.listen", "is empty: clients need an address");
+    }
+    for (index, listen) in server.listen.iter().enumerate() {
+        if let Err(message) = address(listen) {
+            findings.error("server.listen", message);
+        } else if server.listen[..index].contains(listen) && !listen.ends_with(":0") {
+            findings.error("server.listen", format!("\"{listen}\" is there twice"));
+        }
+    }
+    let path = &server.path;
+    if !(path.starts_with('/') && path.ends_with('/')) {
+        let message = format!("\"{path}\" must begin and end with a slash");
+        findings.error("server.path", message);
+    } else if path.contains(['?', '#']) || path.contains(char::is_whitespace) {
+        let message = format!("\"{path}\" must not contain `?`, `#` or spaces");
+        findings.error("server.path", message);
+    }
+    for origin in &server.origins {
+        if origin == "*" {
+            let message = "\"*\" lets every page on the internet connect in its visitors' name";
+            findings.warning("server.origins", message);
+        } else if let Err(message) = check_origin(origin) {
+            findings.error("server.origins", message);
+        }
+    }
+    for network in &server.trusted_proxies {
+        if network.parse::<IpNet>().is_err() {
+            findings.error("server.trusted_proxies", not_a_network(network));
+        }
+    }
+}
+
+/// Reads an address to listen on; a name instead of an IP address becomes nothing.
+fn address(text: &str) -> Result<Option<SocketAddr>, String> {
+    if text.starts_with("unix:") {
+        return Err(format!("\"{text}\": {}", later::UNIX_SOCKET));
+    }
+    if let Ok(address) = text.parse() {
+        return Ok(Some(address));
+    }
+    let is_name = |host: &str| {
+        let letters = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+        // What ends in a number is an IP address that went wrong.
+        let last = host.rsplit('.').next().unwrap_or("");
+        host.chars().all(letters) && last.contains(|c: char| c.is_ascii_alphabetic())
+    };
+    match text.rsplit_once(':') {
+        Some((host, port)) if is_name(host) && port.parse::<u16>().is_ok() => Ok(None),
+        _ => Err(format!(
+            "\"{text}\" is not an address with a port: \
+             write it as \"0.0.0.0:3000\", \"[::]:3000\" or \"localhost:3000\""
+        )),
+    }
+}
+
+/// An origin must be written as browsers send it, or it would never match.
+fn check_origin(origin: &str) -> Result<(), String> {
+    if origin == "null" {
+        return Ok(());
+    }
+    let Some((scheme, rest)) = origin
+        .split_once("://")
+        .filter(|(_, rest)| !rest.is_empty())
+    else {
+        return Err(format!(
+            "\"{origin}\" is not an origin: write it as \"https://app.example.com\", \"null\" or \"*\""
+        ));
+    };
+    let host = rest.split('/').next().unwrap_or(rest);
+    if host != rest {
+        return Err(format!(
+            "\"{origin}\" must end after host and port: \"{scheme}://{host}\""
+        ));
+    }
+    if origin.chars().any(|c| c.is_ascii_uppercase()) {
+        let lower = origin.to_ascii_lowercase();
+        return Err(format!(
+            "\"{origin}\" would never match, browsers send \"{lower}\""
+        ));
+    }
+    if origin.contains('*') {
+        return Err(format!(
+            "\"{origin}\" is not an exact origin: there are no patterns here, only \"*\" alone"
+        ));
+    }
+    if origin.contains(|c: char| c.is_whitespace() || "?#@,".contains(c)) {
+        return Err(format!("\"{origin}\" is not an origin"));
+    }
+    let port = host
+        .rsplit_once(':')
+        .filter(|(_, port)| !port.ends_with(']'));
+    match (scheme, port) {
+        ("http", Some((host, "80"))) | ("https", Some((host, "443"))) => Err(format!(
+            "\"{origin}\" would never match, browsers leave out the usual port: \"{scheme}://{host}\""
+        )),
+        (_, Some((_, port))) if port.parse::<u16>().is_err() => {
+            Err(format!("\"{origin}\" has no valid port"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn not_a_network(text: &str) -> String {
+    let bits = match text.parse::<std::net::IpAddr>() {
+        Ok(std::net::IpAddr::V4(_)) => 32,
+        Ok(std::net::IpAddr::V6(_)) => 128,
+        Err(_) => return format!("\"{text}\" is not a network: write it as \"10.0.0.0/8\""),
+    };
+    format!("\"{text}\" is an address: write the network of it alone as \"{text}/{bits}\"")
+}
+
+fn engine(config: &Config, findings: &mut Findings) {
+    let engine = &config.engine;
+    if engine.transports.is_empty() {
+        findings.error("engine.transports", "is empty: clients need a transport");
+    }
+    let mut seen = HashSet::new();
+    for transport in &engine.transports {
+        if !seen.insert(transport) {
+            let message = format!("\"{}\" is there twice", transport.as_str());
+            findings.error("engine.transports", message);
+        }
+    }
+    for (path, span) in [
+        ("engine.ping_interval", engine.ping_interval),
+        ("engine.ping_timeout", engine.ping_timeout),
+        ("engine.upgrade_timeout", engine.upgrade_timeout),
+        ("engine.connect_timeout", engine.connect_timeout),
+    ] {
+        if span.0.is_zero() {
+            findings.error(path, format!("\"{span}\" must be more than nothing"));
+        }
+    }
+    let (interval, timeout) = (engine.ping_interval, engine.ping_timeout);
+    let heartbeat = interval.0.saturating_add(timeout.0);
+    if heartbeat.as_millis() > HEARTBEAT_MS_MAX {
+        let message = format!("\"{interval}\" and ping_timeout \"{timeout}\" exceed 24 days");
+        findings.conflict("engine.ping_interval", &["engine.ping_timeout"], message);
+    }
+    let max_payload = engine.max_payload;
+    if max_payload.0 < MAX_PAYLOAD_MIN {
+        let message = format!("\"{max_payload}\" is too little: at least \"1kB\"");
+        findings.error("engine.max_payload", message);
+    }
+    // A token of RFC 9110: what a cookie's name is made of.
+    let is_token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    let cookie = &engine.cookie;
+    if !cookie.chars().all(is_token) {
+        let message = format!("\"{cookie}\" is not a cookie's name: use letters, digits, `-`, `_`");
+        findings.error("engine.cookie", message);
+    }
+}
+
+fn limits(config: &Config, findings: &mut Findings) {
+    let (outbox, max_payload) = (config.limits.outbox, config.engine.max_payload);
+    if outbox.0 < max_payload.0.saturating_mul(2) {
+        let message =
+            format!("\"{outbox}\" must be at least twice engine.max_payload, \"{max_payload}\"");
+        findings.conflict("limits.outbox", &["engine.max_payload"], message);
+    }
+}
+
+fn drain(config: &Config, findings: &mut Findings) {
+    let (delay, spread, timeout) = (
+        config.drain.delay,
+        config.drain.spread,
+        config.drain.timeout,
+    );
+    if delay.0.saturating_add(spread.0) > timeout.0 {
+        let message = format!("\"{timeout}\" is less than delay \"{delay}\" + spread \"{spread}\"");
+        findings.conflict("drain.timeout", &["drain.delay", "drain.spread"], message);
+    }
+}
+
+fn admin(config: &Config, findings: &mut Findings) {
+    let admin = &config.admin;
+    let listen = &admin.listen;
+    match address(listen) {
+        Err(message) => findings.error("admin.listen", message),
+        Ok(_) if config.server.listen.contains(listen) && !listen.ends_with(":0") => {
+            let message = format!("\"{listen}\" is the clients' address as well");
+            findings.conflict("admin.listen", &["server.listen"], message);
+        }
+        Ok(address) => {
+            let name_is_local = listen.starts_with("localhost:");
+            let is_local = address.map_or(name_is_local, |address| {
+                address.ip().to_canonical().is_loopback()
+            });
+            if !is_local && admin.keys.is_empty() {
+                let message = format!(
+                    "\"{listen}\" can be reached from other machines: set admin.keys, \
+                     or listen on a loopback address such as \"127.0.0.1:3001\""
+                );
+                findings.conflict("admin.listen", &["admin.keys"], message);
+            }
+        }
+    }
+    for (index, key) in admin.keys.iter().map(|key| key.expose()).enumerate() {
+        let number = index + 1;
+        if key.trim().is_empty() {
+            findings.error("admin.keys", format!("key number {number} is empty"));
+        } else if key == "***" {
+            let message = format!("key number {number} is `***`, which stands for one it hides");
+            findings.error("admin.keys", message);
+        } else if key.len() < KEY_BYTES_MIN {
+            let message = format!(
+                "key number {number} has {} bytes: under {KEY_BYTES_MIN} it can be guessed",
+                key.len()
+            );
+            findings.warning("admin.keys", message);
+        }
+    }
+}
+
+fn namespaces(config: &Config, findings: &mut Findings) {
+    for (index, namespace) in config.namespace.iter().enumerate() {
+        let path = format!("namespace.{index}");
+        let name = &namespace.name;
+        if let Err(message) = check_namespace_name(name) {
+            findings.error(format!("{path}.name"), message);
+        }
+        let mut earlier = config.namespace[..index].iter();
+        if let Some(first) = earlier.position(|earlier| earlier.name == *name) {
+            let message = format!("\"{name}\" is there twice");
+            let (own, other) = (format!("{path}.name"), format!("namespace.{first}.name"));
+            findings.conflict(&own, &[&other], message);
+        }
+        for (key, list) in [
+            ("rooms", &namespace.rooms),
+            ("join", &namespace.join),
+            ("publish", &namespace.publish),
+        ] {
+            for entry in list {
+                check_entry(&format!("{path}.{key}"), entry, findings);
+            }
+        }
+        for room in &namespace.rooms {
+            check_room_length(&format!("{path}.rooms"), room, config, findings);
+        }
+        rules(config, namespace, &path, findings);
+    }
+}
+
+fn check_namespace_name(name: &str) -> Result<(), String> {
+    if !name.starts_with('/') {
+        return Err(format!("\"{name}\" must begin with a slash"));
+    }
+    if name.len() > NAMESPACE_BYTES_MAX {
+        return Err(format!(
+            "\"{name}\" is longer than {NAMESPACE_BYTES_MAX} bytes"
+        ));
+    }
+    // The comma ends a namespace's name on the wire.
+    if name.contains(',') {
+        return Err(format!("\"{name}\" must not contain a comma"));
+    }
+    Ok(())
+}
+
+/// Checks a room's name or pattern and the placeholders in it.
+fn check_entry(path: &str, entry: &str, findings: &mut Findings) {
+    if entry.is_empty() {
+        findings.error(path, "has an empty entry");
+    }
+    let mut rest = entry;
+    while let Some((_, after)) = rest.split_once('{') {
+        let Some((placeholder, after)) = after.split_once('}') else {
+            break;
+        };
+        match placeholder {
+            "socket" | "namespace" => {}
+            "user" => {
+                let message =
+                    format!("\"{entry}\" is skipped: users come with tokens, in a later version");
+                findings.warning(path, message);
+            }
+            _ => {
+                let message = format!(
+                    "\"{entry}\" has the unknown placeholder `{{{placeholder}}}`: \
+                     there are `{{socket}}`, `{{namespace}}` and `{{user}}`"
+                );
+                findings.error(path, message);
+            }
+        }
+        rest = after;
+    }
+}
+
+fn check_room_length(path: &str, room: &str, config: &Config, findings: &mut Findings) {
+    let bytes_max = config.limits.room_name_bytes;
+    if bytes_max > 0 && room.len() > bytes_max {
+        let message = format!("\"{room}\" is longer than limits.room_name_bytes, {bytes_max}");
+        findings.conflict(path, &["limits.room_name_bytes"], message);
+    }
+}
+
+fn rules(config: &Config, namespace: &Namespace, path: &str, findings: &mut Findings) {
+    for (index, rule) in namespace.event.iter().enumerate() {
+        let path = format!("{path}.event.{index}");
+        if rule.name.is_empty() {
+            findings.error(format!("{path}.name"), "is empty");
+        } else if rule.name.len() > EVENT_BYTES_MAX {
+            let message = format!("is longer than {EVENT_BYTES_MAX} bytes");
+            findings.error(format!("{path}.name"), message);
+        }
+        let mut earlier = namespace.event[..index].iter();
+        if let Some(first) = earlier.find(|first| first.name == rule.name || first.name == "*") {
+            let message = format!("never matches: the rule \"{}\" before it does", first.name);
+            findings.warning(format!("{path}.name"), message);
+        }
+        check_action(config, rule, &path, findings);
+    }
+}
+
+/// Checks that a rule says nothing that its action does not read.
+fn check_action(config: &Config, rule: &EventRule, path: &str, findings: &mut Findings) {
+    let action = rule.action;
+    let is_broadcast = action == ActionName::Broadcast;
+    if rule.echo && !is_broadcast && action != ActionName::Publish {
+        let message = "is read by the actions \"broadcast\" and \"publish\" alone";
+        findings.conflict(
+            &format!("{path}.echo"),
+            &[&format!("{path}.action")],
+            message,
+        );
+    }
+    let to = &rule.to;
+    let to_path = format!("{path}.to");
+    if !is_broadcast && to != "namespace" {
+        let message = format!("\"{to}\" is read by the action \"broadcast\" alone");
+        findings.conflict(&to_path, &[&format!("{path}.action")], message);
+        return;
+    }
+    match to.strip_prefix("room:") {
+        Some("") => findings.error(to_path, "\"room:\" must name a room"),
+        Some(room) => check_room_length(&to_path, room, config, findings),
+        None if to == "namespace" || to == "rooms" => {}
+        None => {
+            let message = format!("\"{to}\" is none of \"namespace\", \"rooms\", \"room:NAME\"");
+            findings.error(to_path, message);
+        }
+    }
+}
