@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::hint::black_box;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -33,7 +35,8 @@ pub enum BodyError {
 /// # Errors
 /// When it is longer, breaks off, or takes more than 15 seconds.
 pub async fn read_body(body: Incoming, bytes_max: usize) -> Result<Bytes, BodyError> {
-    let collected = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, bytes_max).collect()).await;
+    let collected =
+        tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, bytes_max).collect()).await;
     match collected {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(BodyError::TooLarge),
@@ -42,11 +45,19 @@ pub async fn read_body(body: Incoming, bytes_max: usize) -> Result<Bytes, BodyEr
 }
 
 /// An answer with this content type, not to be kept by caches.
-pub fn response(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response<Body> {
+pub fn response(
+    status: StatusCode,
+    content_type: &'static str,
+    body: impl Into<Bytes>,
+) -> Response<Body> {
     let mut response = Response::new(Body::new(body.into()));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
@@ -60,6 +71,25 @@ pub fn empty(status: StatusCode) -> Response<Body> {
 /// An answer in JSON.
 pub fn json(status: StatusCode, value: &serde_json::Value) -> Response<Body> {
     response(status, "application/json", value.to_string())
+}
+
+/// Counts a connection for as long as it is held.
+#[derive(Debug)]
+pub struct Lease(Arc<AtomicUsize>);
+
+impl Lease {
+    /// Counts one more; `None` when there are `max` already.
+    pub fn take(count: &Arc<AtomicUsize>, max: usize) -> Option<Self> {
+        let before = count.fetch_add(1, Ordering::Relaxed);
+        let lease = Self(Arc::clone(count)); // counts down again where it is not given out
+        (before < max).then_some(lease)
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// A secret: prints as `***` and is compared in constant time.

@@ -23,6 +23,7 @@ pub mod limits;
 pub mod metrics;
 pub mod ops;
 pub mod protocol;
+pub mod proxies;
 pub mod reason;
 pub mod server;
 pub mod socketio;

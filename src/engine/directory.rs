@@ -102,7 +102,10 @@ impl Directory {
     /// The outboxes of all sessions.
     pub fn outboxes(&self) -> Vec<Arc<Outbox>> {
         let outboxes = |part: &Mutex<HashMap<Sid, Entry, RandomState>>| -> Vec<_> {
-            part.lock().values().map(|entry| Arc::clone(&entry.outbox)).collect()
+            part.lock()
+                .values()
+                .map(|entry| Arc::clone(&entry.outbox))
+                .collect()
         };
         self.parts.iter().flat_map(outboxes).collect()
     }

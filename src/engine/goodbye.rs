@@ -35,9 +35,11 @@ const GOING_AWAY: u16 = 1001;
 
 impl Session {
     /// Ends the session on its transport.
-    pub async fn close(mut self, reason: Reason) {
+    pub async fn close(&mut self, reason: Reason) {
         self.rules.engine.metrics.disconnected(reason);
-        let Self { rules, link, clock, .. } = &mut self;
+        let Self {
+            rules, link, clock, ..
+        } = self;
         match link {
             Link::WebSocket(_) => close_websocket(rules, clock, reason).await,
             Link::Polling(polling) => close_polling(rules, polling, clock, reason).await,
@@ -48,7 +50,9 @@ impl Session {
 
 async fn close_websocket(rules: &mut Rules, clock: &mut Pin<Box<Sleep>>, reason: Reason) {
     let outbox = Arc::clone(&rules.outbox);
-    let Some(socket) = outbox.socket() else { return };
+    let Some(socket) = outbox.socket() else {
+        return;
+    };
     if reason != Reason::TooSlow {
         let code = match reason {
             Reason::Draining | Reason::Shutdown => Some(GOING_AWAY),
@@ -59,7 +63,10 @@ async fn close_websocket(rules: &mut Rules, clock: &mut Pin<Box<Sleep>>, reason:
         within(FLUSH_TIMEOUT, clock, |cx| outbox.poll_unblock(cx, tally)).await;
     }
     let _ = SockRef::from(socket).shutdown(Shutdown::Write); // it may be closed already
-    if !matches!(reason, Reason::TransportClosed | Reason::TooSlow | Reason::PingTimeout) {
+    if !matches!(
+        reason,
+        Reason::TransportClosed | Reason::TooSlow | Reason::PingTimeout
+    ) {
         let mut scratch = [0; 1024];
         within(LINGER_TIMEOUT, clock, |cx| {
             while std::task::ready!(poll_read(socket, &mut scratch, cx)) > 0 {}
@@ -69,21 +76,39 @@ async fn close_websocket(rules: &mut Rules, clock: &mut Pin<Box<Sleep>>, reason:
     }
 }
 
-async fn close_polling(rules: &mut Rules, polling: &mut Polling, clock: &mut Pin<Box<Sleep>>, reason: Reason) {
+async fn close_polling(
+    rules: &mut Rules,
+    polling: &mut Polling,
+    clock: &mut Pin<Box<Sleep>>,
+    reason: Reason,
+) {
     let has_left = reason == Reason::ClientLeft;
     let time = match reason {
         Reason::ClientLeft => LATE_POLL_TIMEOUT,
         // The client is not there, or has shown that it does not play by the rules: only a parked poll is answered.
-        Reason::TransportError | Reason::TransportClosed | Reason::PingTimeout | Reason::TooSlow | Reason::Shutdown => {
-            Duration::ZERO
-        }
+        Reason::TransportError
+        | Reason::TransportClosed
+        | Reason::PingTimeout
+        | Reason::TooSlow
+        | Reason::Shutdown => Duration::ZERO,
         _ => POLL_TIMEOUT,
     };
     within(time, clock, |cx| polling.poll_goodbye(rules, has_left, cx)).await;
 }
 
 /// Polls until ready, or until `time` is over.
-async fn within(time: Duration, clock: &mut Pin<Box<Sleep>>, mut poll: impl FnMut(&mut Context<'_>) -> Poll<()>) {
+async fn within(
+    time: Duration,
+    clock: &mut Pin<Box<Sleep>>,
+    mut poll: impl FnMut(&mut Context<'_>) -> Poll<()>,
+) {
     clock.as_mut().reset(Instant::now() + time);
-    poll_fn(|cx| if poll(cx).is_ready() { Poll::Ready(()) } else { clock.as_mut().poll(cx) }).await;
+    poll_fn(|cx| {
+        if poll(cx).is_ready() {
+            Poll::Ready(())
+        } else {
+            clock.as_mut().poll(cx)
+        }
+    })
+    .await;
 }

@@ -10,6 +10,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::json;
 
+use super::Engine;
 use super::config::TransportName;
 use super::directory::{Entry, Mail, Mailbox};
 use super::origin::{self, Verdict};
@@ -17,8 +18,7 @@ use super::query::Query;
 use super::requests;
 use super::session::Session;
 use super::websocket::{self, Opened};
-use super::Engine;
-use crate::http::{self, Body};
+use crate::http::{self, Body, Lease};
 use crate::metrics::{Handshake, Transport};
 use crate::protocol::Version;
 use crate::protocol::encoded::WebSocketForm;
@@ -33,6 +33,17 @@ const PACKETS_PER_POLL_MAX_PYTHON: usize = 16;
 
 /// Seconds after which a refused client should come back.
 const RETRY_AFTER_SECONDS: &str = "2";
+
+/// Where a request comes from.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// The client's address.
+    pub address: IpAddr,
+    /// A trusted proxy passed the request on.
+    pub behind_proxy: bool,
+    /// Counts the connection, which a WebSocket takes along.
+    pub lease: Arc<Lease>,
+}
 
 /// What became of a request.
 #[derive(Debug)]
@@ -50,10 +61,26 @@ pub struct Opening(Kind);
 #[derive(Debug)]
 enum Kind {
     Polling(Box<Session>),
-    WebSocket { engine: Arc<Engine>, sid: Sid, upgrade: OnUpgrade, form: WebSocketForm, address: IpAddr },
-    Probe { entry: Entry, mailbox: Arc<Mailbox>, upgrade: OnUpgrade, form: WebSocketForm },
+    WebSocket {
+        engine: Arc<Engine>,
+        sid: Sid,
+        upgrade: OnUpgrade,
+        form: WebSocketForm,
+        peer: Peer,
+    },
+    Probe {
+        entry: Entry,
+        mailbox: Arc<Mailbox>,
+        upgrade: OnUpgrade,
+        form: WebSocketForm,
+        lease: Arc<Lease>,
+    },
     /// For a session that has its WebSocket already: opened and closed again, as Node does.
-    Surplus { upgrade: OnUpgrade, form: WebSocketForm },
+    Surplus {
+        upgrade: OnUpgrade,
+        form: WebSocketForm,
+        lease: Arc<Lease>,
+    },
 }
 
 /// The protocol's errors, by Node's numbers and words.
@@ -112,25 +139,33 @@ impl Refusal {
         };
         let mut response = if is_upgrade {
             let mut response = http::response(status, "text/html", self.message());
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            response
+                .headers_mut()
+                .insert(CONNECTION, HeaderValue::from_static("close"));
             response
         } else {
-            http::json(status, &json!({"code": self.code(), "message": self.message()}))
+            http::json(
+                status,
+                &json!({"code": self.code(), "message": self.message()}),
+            )
         };
         if self == Self::Unavailable {
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+            response
+                .headers_mut()
+                .insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
         }
         response
     }
 }
 
 impl Engine {
-    /// Answers a request below the engine's path. `address` is the client's, `behind_proxy` says that a trusted proxy
-    /// passed the request on.
-    pub async fn handle(self: &Arc<Self>, mut request: Request<Incoming>, address: IpAddr, behind_proxy: bool) -> Handled {
+    /// Answers a request below the engine's path.
+    pub async fn handle(self: &Arc<Self>, mut request: Request<Incoming>, peer: Peer) -> Handled {
         let query = Query::parse(request.uri().query().unwrap_or_default());
         let is_upgrade = websocket::is_upgrade(&request);
-        let verdict = self.origins.judge(request.headers(), query.jsonp.is_some(), behind_proxy);
+        let verdict =
+            self.origins
+                .judge(request.headers(), query.jsonp.is_some(), peer.behind_proxy);
         let mut handled = if request.method() == Method::OPTIONS {
             match verdict {
                 Verdict::Refused => Handled::refuse(Refusal::Forbidden, false),
@@ -140,15 +175,21 @@ impl Engine {
             match self.admit(&request, &query, &verdict, is_upgrade) {
                 Err(refusal) => {
                     if query.sid.is_none() {
-                        self.metrics.handshake(query.transport.map(label), query.version, refusal.result());
+                        self.metrics.handshake(
+                            query.transport.map(label),
+                            query.version,
+                            refusal.result(),
+                        );
                     }
                     Handled::refuse(refusal, is_upgrade)
                 }
-                Ok(Admitted::Handshake(version, TransportName::Polling)) => self.open_polling(&request, &query, version, address),
-                Ok(Admitted::Handshake(version, TransportName::Websocket)) => {
-                    self.open_websocket(&mut request, &query, version, address)
+                Ok(Admitted::Handshake(version, TransportName::Polling)) => {
+                    self.open_polling(&request, &query, version, peer.address)
                 }
-                Ok(Admitted::Probe(entry)) => self.probe(&mut request, &query, entry),
+                Ok(Admitted::Handshake(version, TransportName::Websocket)) => {
+                    self.open_websocket(&mut request, &query, version, peer)
+                }
+                Ok(Admitted::Probe(entry)) => self.probe(&mut request, &query, entry, peer.lease),
                 Ok(Admitted::Request(entry, mailbox)) => {
                     Handled::answer(requests::answer(self, request, &query, &entry, &mailbox).await)
                 }
@@ -159,8 +200,16 @@ impl Engine {
     }
 
     /// Checks a request in Node's order.
-    fn admit<B>(&self, request: &Request<B>, query: &Query, verdict: &Verdict, is_upgrade: bool) -> Result<Admitted, Refusal> {
-        let transport = query.transport.filter(|transport| self.config.transports.contains(transport));
+    fn admit<B>(
+        &self,
+        request: &Request<B>,
+        query: &Query,
+        verdict: &Verdict,
+        is_upgrade: bool,
+    ) -> Result<Admitted, Refusal> {
+        let transport = query
+            .transport
+            .filter(|transport| self.config.transports.contains(transport));
         let transport = transport.ok_or(Refusal::UnknownTransport)?;
         match verdict {
             Verdict::Invalid => return Err(Refusal::BadRequest),
@@ -173,14 +222,24 @@ impl Engine {
         }
     }
 
-    fn admit_to_session(&self, sid: &str, query: &Query, transport: TransportName, is_upgrade: bool) -> Result<Admitted, Refusal> {
-        let entry = Sid::parse(sid).and_then(|sid| self.directory.get(&sid)).ok_or(Refusal::UnknownSession)?;
+    fn admit_to_session(
+        &self,
+        sid: &str,
+        query: &Query,
+        transport: TransportName,
+        is_upgrade: bool,
+    ) -> Result<Admitted, Refusal> {
+        let entry = Sid::parse(sid)
+            .and_then(|sid| self.directory.get(&sid))
+            .ok_or(Refusal::UnknownSession)?;
         if query.version != Some(entry.version) {
             return Err(Refusal::BadRequest);
         }
         match (transport, &entry.mailbox) {
             (TransportName::Websocket, _) if is_upgrade => Ok(Admitted::Probe(entry)),
-            (TransportName::Polling, Some(mailbox)) if entry.outbox.socket().is_none() && !is_upgrade => {
+            (TransportName::Polling, Some(mailbox))
+                if entry.outbox.socket().is_none() && !is_upgrade =>
+            {
                 let mailbox = Arc::clone(mailbox);
                 Ok(Admitted::Request(entry, mailbox))
             }
@@ -201,7 +260,9 @@ impl Engine {
         if (transport == TransportName::Websocket) != is_upgrade {
             return Err(Refusal::BadRequest);
         }
-        let version = query.version.filter(|version| *version == Version::V4 || self.config.eio3);
+        let version = query
+            .version
+            .filter(|version| *version == Version::V4 || self.config.eio3);
         let version = version.ok_or(Refusal::UnsupportedProtocol)?;
         if self.refuses_handshakes.load(Ordering::Relaxed) {
             return Err(Refusal::Unavailable);
@@ -209,51 +270,129 @@ impl Engine {
         Ok(Admitted::Handshake(version, transport))
     }
 
-    fn open_polling(self: &Arc<Self>, request: &Request<Incoming>, query: &Query, version: Version, address: IpAddr) -> Handled {
-        let Ok(sid) = self.ids.next() else { return Handled::refuse(Refusal::Unavailable, false) };
-        let agent = request.headers().get(USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
-        let packets_max =
-            if agent.to_ascii_lowercase().contains("python") { PACKETS_PER_POLL_MAX_PYTHON } else { PACKETS_PER_POLL_MAX };
+    fn open_polling(
+        self: &Arc<Self>,
+        request: &Request<Incoming>,
+        query: &Query,
+        version: Version,
+        address: IpAddr,
+    ) -> Handled {
+        let Ok(sid) = self.ids.next() else {
+            return Handled::refuse(Refusal::Unavailable, false);
+        };
+        let agent = request
+            .headers()
+            .get(USER_AGENT)
+            .and_then(|agent| agent.to_str().ok())
+            .unwrap_or_default();
+        let packets_max = if agent.to_ascii_lowercase().contains("python") {
+            PACKETS_PER_POLL_MAX_PYTHON
+        } else {
+            PACKETS_PER_POLL_MAX
+        };
         let text_only = query.base64 || query.jsonp.is_some();
-        let form = PayloadForm { version, text_only, binary_only: query.is_ancient && !text_only, double_utf8: false };
+        let form = PayloadForm {
+            version,
+            text_only,
+            binary_only: query.is_ancient && !text_only,
+            double_utf8: false,
+        };
         let session = Session::polling(Arc::clone(self), sid, form, packets_max, address);
         let payload = session.first_answer(form);
         let mut response = requests::payload_response(self, request.headers(), query, payload);
         if !self.config.cookie.is_empty() {
-            let cookie = format!("{}={}; Path=/; HttpOnly; SameSite=Lax", self.config.cookie, sid.as_str());
+            let cookie = format!(
+                "{}={}; Path=/; HttpOnly; SameSite=Lax",
+                self.config.cookie,
+                sid.as_str()
+            );
             if let Ok(cookie) = HeaderValue::from_str(&cookie) {
                 response.headers_mut().insert(SET_COOKIE, cookie);
             }
         }
-        self.metrics.handshake(Some(Transport::Polling), Some(version), Handshake::Accepted);
-        Handled { response, opening: Some(Opening(Kind::Polling(Box::new(session)))) }
+        self.metrics
+            .handshake(Some(Transport::Polling), Some(version), Handshake::Accepted);
+        Handled {
+            response,
+            opening: Some(Opening(Kind::Polling(Box::new(session)))),
+        }
     }
 
-    fn open_websocket(self: &Arc<Self>, request: &mut Request<Incoming>, query: &Query, version: Version, address: IpAddr) -> Handled {
-        let Ok(sid) = self.ids.next() else { return Handled::refuse(Refusal::Unavailable, true) };
+    fn open_websocket(
+        self: &Arc<Self>,
+        request: &mut Request<Incoming>,
+        query: &Query,
+        version: Version,
+        peer: Peer,
+    ) -> Handled {
+        let Ok(sid) = self.ids.next() else {
+            return Handled::refuse(Refusal::Unavailable, true);
+        };
         let Some((response, upgrade)) = websocket::accept(request) else {
-            self.metrics.handshake(Some(Transport::WebSocket), Some(version), Handshake::BadRequest);
+            self.metrics.handshake(
+                Some(Transport::WebSocket),
+                Some(version),
+                Handshake::BadRequest,
+            );
             return Handled::refuse(Refusal::BadRequest, true);
         };
-        self.metrics.handshake(Some(Transport::WebSocket), Some(version), Handshake::Accepted);
-        let form = WebSocketForm { version, base64: query.base64 };
+        self.metrics.handshake(
+            Some(Transport::WebSocket),
+            Some(version),
+            Handshake::Accepted,
+        );
+        let form = WebSocketForm {
+            version,
+            base64: query.base64,
+        };
         let engine = Arc::clone(self);
-        Handled { response, opening: Some(Opening(Kind::WebSocket { engine, sid, upgrade, form, address })) }
+        Handled {
+            response,
+            opening: Some(Opening(Kind::WebSocket {
+                engine,
+                sid,
+                upgrade,
+                form,
+                peer,
+            })),
+        }
     }
 
-    fn probe(&self, request: &mut Request<Incoming>, query: &Query, entry: Entry) -> Handled {
+    fn probe(
+        &self,
+        request: &mut Request<Incoming>,
+        query: &Query,
+        entry: Entry,
+        lease: Arc<Lease>,
+    ) -> Handled {
         let Some((response, upgrade)) = websocket::accept(request) else {
             return Handled::refuse(Refusal::BadRequest, true);
         };
-        let form = WebSocketForm { version: entry.version, base64: query.base64 };
+        let form = WebSocketForm {
+            version: entry.version,
+            base64: query.base64,
+        };
         let kind = match &entry.mailbox {
             Some(mailbox) if entry.outbox.socket().is_none() => {
                 let mailbox = Arc::clone(mailbox);
-                Kind::Probe { entry, mailbox, upgrade, form }
+                Kind::Probe {
+                    entry,
+                    mailbox,
+                    upgrade,
+                    form,
+                    lease,
+                }
             }
-            _ => Kind::Surplus { upgrade, form },
+            _ => Kind::Surplus {
+                upgrade,
+                form,
+                lease,
+            },
         };
-        Handled { response, opening: Some(Opening(kind)) }
+        Handled {
+            response,
+            opening: Some(Opening(kind)),
+        }
     }
 }
 
@@ -266,7 +405,10 @@ enum Admitted {
 
 impl Handled {
     fn answer(response: Response<Body>) -> Self {
-        Self { response, opening: None }
+        Self {
+            response,
+            opening: None,
+        }
     }
 
     fn refuse(refusal: Refusal, is_upgrade: bool) -> Self {
@@ -279,19 +421,37 @@ impl Opening {
     pub async fn finish(self) -> Option<Session> {
         match self.0 {
             Kind::Polling(session) => Some(*session),
-            Kind::WebSocket { engine, sid, upgrade, form, address } => {
-                let opened = Opened::wait(upgrade, form).await?;
-                Some(Session::websocket(engine, sid, opened, address))
+            Kind::WebSocket {
+                engine,
+                sid,
+                upgrade,
+                form,
+                peer,
+            } => {
+                let opened = Opened::wait(upgrade, form, peer.lease).await?;
+                Some(Session::websocket(engine, sid, opened, peer.address))
             }
-            Kind::Probe { entry, mailbox, upgrade, form } => {
-                let opened = Opened::wait(upgrade, form).await?;
+            Kind::Probe {
+                entry,
+                mailbox,
+                upgrade,
+                form,
+                lease,
+            } => {
+                let opened = Opened::wait(upgrade, form, lease).await?;
                 mailbox.put(Mail::Probe(Box::new(opened)));
                 entry.outbox.wake();
                 None
             }
-            Kind::Surplus { upgrade, form } => {
-                let opened = Opened::wait(upgrade, form).await?;
-                let _ = opened.socket.try_write(websocket::close_frame(None).frames(form));
+            Kind::Surplus {
+                upgrade,
+                form,
+                lease,
+            } => {
+                let opened = Opened::wait(upgrade, form, lease).await?;
+                let _ = opened
+                    .socket
+                    .try_write(websocket::close_frame(None).frames(form));
                 None
             }
         }
@@ -304,4 +464,3 @@ fn label(transport: TransportName) -> Transport {
         TransportName::Websocket => Transport::WebSocket,
     }
 }
-

@@ -87,20 +87,40 @@ enum Upgrade {
 impl Lifecycle {
     /// A session that opened at `now`. `jitter`, from 0 to 1, spreads the first pings of sessions that opened together
     /// over the second half of the interval.
-    pub(super) fn new(config: &Config, version: Version, is_websocket: bool, jitter: f32, now: Instant) -> Self {
+    pub(super) fn new(
+        config: &Config,
+        version: Version,
+        is_websocket: bool,
+        jitter: f32,
+        now: Instant,
+    ) -> Self {
         let (interval, timeout) = (config.ping_interval.0, config.ping_timeout.0);
         let heartbeat = match version {
             Version::V3 => Heartbeat::HeardBy(now + interval + timeout),
-            Version::V4 => Heartbeat::PingAt(now + interval.mul_f32(0.5 + jitter.clamp(0.0, 1.0) / 2.0)),
+            Version::V4 => {
+                Heartbeat::PingAt(now + interval.mul_f32(0.5 + jitter.clamp(0.0, 1.0) / 2.0))
+            }
         };
-        let upgrade = if is_websocket { Upgrade::Done } else { Upgrade::Possible };
-        Self { version, interval, timeout, upgrade_timeout: config.upgrade_timeout.0, heartbeat, upgrade }
+        let upgrade = if is_websocket {
+            Upgrade::Done
+        } else {
+            Upgrade::Possible
+        };
+        Self {
+            version,
+            interval,
+            timeout,
+            upgrade_timeout: config.upgrade_timeout.0,
+            heartbeat,
+            upgrade,
+        }
     }
 
     /// When [`Input::Tick`] is wanted next.
     pub(super) fn deadline(&self) -> Instant {
-        let (Heartbeat::PingAt(heartbeat) | Heartbeat::PongBy { at: heartbeat, .. } | Heartbeat::HeardBy(heartbeat)) =
-            self.heartbeat;
+        let (Heartbeat::PingAt(heartbeat)
+        | Heartbeat::PongBy { at: heartbeat, .. }
+        | Heartbeat::HeardBy(heartbeat)) = self.heartbeat;
         match self.upgrade {
             Upgrade::Probing { until, .. } => heartbeat.min(until),
             Upgrade::Possible | Upgrade::Done => heartbeat,
@@ -109,7 +129,13 @@ impl Lifecycle {
 
     /// Whether polls are answered at once, because the client waits for its last one to end.
     pub(super) fn hurries_polls(&self) -> bool {
-        matches!(self.upgrade, Upgrade::Probing { is_answered: true, .. })
+        matches!(
+            self.upgrade,
+            Upgrade::Probing {
+                is_answered: true,
+                ..
+            }
+        )
     }
 
     /// Takes what happened and says what to do. Ticks may come early or late.
@@ -118,7 +144,10 @@ impl Lifecycle {
             Input::Packet(packet) => self.packet(packet, now),
             Input::ProbeOpened => match self.upgrade {
                 Upgrade::Possible => {
-                    self.upgrade = Upgrade::Probing { until: now + self.upgrade_timeout, is_answered: false };
+                    self.upgrade = Upgrade::Probing {
+                        until: now + self.upgrade_timeout,
+                        is_answered: false,
+                    };
                     Output::Nothing
                 }
                 Upgrade::Probing { .. } | Upgrade::Done => Output::DropProbe,
@@ -139,7 +168,9 @@ impl Lifecycle {
             (Packet::Close, _) => Output::Close(Reason::ClientLeft),
             (Packet::Ping(_), Version::V3) => Output::Pong,
             // A heartbeat in the wrong direction is, to Node too, an error of the transport.
-            (Packet::Ping(_), Version::V4) | (Packet::Pong, Version::V3) => Output::Close(Reason::TransportError),
+            (Packet::Ping(_), Version::V4) | (Packet::Pong, Version::V3) => {
+                Output::Close(Reason::TransportError)
+            }
             (Packet::Pong, Version::V4) => {
                 if matches!(self.heartbeat, Heartbeat::PongBy { .. }) {
                     self.heartbeat = Heartbeat::PingAt(now + self.interval);
@@ -154,7 +185,9 @@ impl Lifecycle {
         match &mut self.heartbeat {
             // Any packet shows a v3 client alive; browsers throttle the timers of its pings in background tabs.
             Heartbeat::HeardBy(at) => *at = now + self.interval + self.timeout,
-            Heartbeat::PongBy { at, is_extended } if !*is_extended && !matches!(packet, Packet::Pong) => {
+            Heartbeat::PongBy { at, is_extended }
+                if !*is_extended && !matches!(packet, Packet::Pong) =>
+            {
                 (*at, *is_extended) = (now + self.timeout, true);
             }
             Heartbeat::PongBy { .. } | Heartbeat::PingAt(_) => {}
@@ -162,7 +195,9 @@ impl Lifecycle {
     }
 
     fn probe(&mut self, packet: &Packet) -> Output {
-        let Upgrade::Probing { is_answered, .. } = &mut self.upgrade else { return Output::Nothing };
+        let Upgrade::Probing { is_answered, .. } = &mut self.upgrade else {
+            return Output::Nothing;
+        };
         match packet {
             Packet::Ping(data) if data == "probe" => {
                 *is_answered = true;
@@ -188,10 +223,15 @@ impl Lifecycle {
     fn tick(&mut self, now: Instant) -> Output {
         match self.heartbeat {
             Heartbeat::PingAt(at) if at <= now => {
-                self.heartbeat = Heartbeat::PongBy { at: now + self.timeout, is_extended: false };
+                self.heartbeat = Heartbeat::PongBy {
+                    at: now + self.timeout,
+                    is_extended: false,
+                };
                 return Output::Ping;
             }
-            Heartbeat::PongBy { at, .. } | Heartbeat::HeardBy(at) if at <= now => return Output::Close(Reason::PingTimeout),
+            Heartbeat::PongBy { at, .. } | Heartbeat::HeardBy(at) if at <= now => {
+                return Output::Close(Reason::PingTimeout);
+            }
             Heartbeat::PingAt(_) | Heartbeat::PongBy { .. } | Heartbeat::HeardBy(_) => {}
         }
         match self.upgrade {
@@ -242,13 +282,22 @@ mod tests {
         let start = Instant::now();
         let mut session = v4(start);
         assert_eq!(session.deadline(), start + 25 * SECOND);
-        assert_eq!(session.on(Input::Tick, start + 24 * SECOND), Output::Nothing);
+        assert_eq!(
+            session.on(Input::Tick, start + 24 * SECOND),
+            Output::Nothing
+        );
         assert_eq!(session.on(Input::Tick, start + 25 * SECOND), Output::Ping);
         assert_eq!(session.deadline(), start + 45 * SECOND);
-        assert_eq!(session.on(Input::Packet(&Packet::Pong), start + 30 * SECOND), Output::Nothing);
+        assert_eq!(
+            session.on(Input::Packet(&Packet::Pong), start + 30 * SECOND),
+            Output::Nothing
+        );
         assert_eq!(session.deadline(), start + 55 * SECOND);
         assert_eq!(session.on(Input::Tick, start + 55 * SECOND), Output::Ping);
-        assert_eq!(session.on(Input::Tick, start + 75 * SECOND), Output::Close(Reason::PingTimeout));
+        assert_eq!(
+            session.on(Input::Tick, start + 75 * SECOND),
+            Output::Close(Reason::PingTimeout)
+        );
     }
 
     #[test]
@@ -256,11 +305,17 @@ mod tests {
         let start = Instant::now();
         let mut session = v4(start);
         session.on(Input::Tick, start + 25 * SECOND);
-        assert_eq!(session.on(Input::Packet(&message()), start + 40 * SECOND), Output::Deliver);
+        assert_eq!(
+            session.on(Input::Packet(&message()), start + 40 * SECOND),
+            Output::Deliver
+        );
         assert_eq!(session.deadline(), start + 60 * SECOND);
         session.on(Input::Packet(&message()), start + 59 * SECOND);
         assert_eq!(session.deadline(), start + 60 * SECOND);
-        assert_eq!(session.on(Input::Tick, start + 60 * SECOND), Output::Close(Reason::PingTimeout));
+        assert_eq!(
+            session.on(Input::Tick, start + 60 * SECOND),
+            Output::Close(Reason::PingTimeout)
+        );
     }
 
     #[test]
@@ -268,7 +323,10 @@ mod tests {
         let start = Instant::now();
         let mut session = v4(start);
         for second in 1..20 {
-            assert_eq!(session.on(Input::Packet(&Packet::Pong), start + second * SECOND), Output::Nothing);
+            assert_eq!(
+                session.on(Input::Packet(&Packet::Pong), start + second * SECOND),
+                Output::Nothing
+            );
         }
         assert_eq!(session.deadline(), start + 25 * SECOND);
     }
@@ -287,17 +345,29 @@ mod tests {
         let start = Instant::now();
         let mut session = Lifecycle::new(&config(), Version::V3, false, 0.0, start);
         assert_eq!(session.deadline(), start + 45 * SECOND);
-        assert_eq!(session.on(Input::Packet(&Packet::Ping("hello".into())), start + 25 * SECOND), Output::Pong);
+        assert_eq!(
+            session.on(
+                Input::Packet(&Packet::Ping("hello".into())),
+                start + 25 * SECOND
+            ),
+            Output::Pong
+        );
         assert_eq!(session.deadline(), start + 70 * SECOND);
         session.on(Input::Packet(&message()), start + 60 * SECOND);
-        assert_eq!(session.on(Input::Tick, start + 105 * SECOND), Output::Close(Reason::PingTimeout));
+        assert_eq!(
+            session.on(Input::Tick, start + 105 * SECOND),
+            Output::Close(Reason::PingTimeout)
+        );
     }
 
     #[test]
     fn heartbeats_in_the_wrong_direction_end_the_session() {
         let now = Instant::now();
         let close = Output::Close(Reason::TransportError);
-        assert_eq!(v4(now).on(Input::Packet(&Packet::Ping(String::new())), now), close);
+        assert_eq!(
+            v4(now).on(Input::Packet(&Packet::Ping(String::new())), now),
+            close
+        );
         let mut v3 = Lifecycle::new(&config(), Version::V3, false, 0.0, now);
         assert_eq!(v3.on(Input::Packet(&Packet::Pong), now), close);
     }
@@ -308,10 +378,16 @@ mod tests {
         let mut session = v4(now);
         assert_eq!(session.on(Input::ProbeOpened, now), Output::Nothing);
         assert!(!session.hurries_polls());
-        assert_eq!(session.on(Input::ProbePacket(&Packet::Ping("probe".into())), now), Output::AnswerProbe);
+        assert_eq!(
+            session.on(Input::ProbePacket(&Packet::Ping("probe".into())), now),
+            Output::AnswerProbe
+        );
         assert!(session.hurries_polls());
         assert_eq!(session.on(Input::ProbeOpened, now), Output::DropProbe);
-        assert_eq!(session.on(Input::ProbePacket(&Packet::Upgrade), now), Output::Switch);
+        assert_eq!(
+            session.on(Input::ProbePacket(&Packet::Upgrade), now),
+            Output::Switch
+        );
         assert!(!session.hurries_polls());
         assert_eq!(session.on(Input::ProbeOpened, now), Output::DropProbe);
         assert_eq!(session.deadline(), now + 25 * SECOND);
@@ -322,18 +398,28 @@ mod tests {
         let now = Instant::now();
         for (input, output) in [
             (Input::ProbePacket(&message()), Output::DropProbe),
-            (Input::ProbePacket(&Packet::Ping("x".into())), Output::DropProbe),
+            (
+                Input::ProbePacket(&Packet::Ping("x".into())),
+                Output::DropProbe,
+            ),
             (Input::ProbeLost, Output::Nothing),
         ] {
             let mut session = v4(now);
             session.on(Input::ProbeOpened, now);
             assert_eq!(session.on(input, now), output);
-            assert_eq!(session.on(Input::ProbeOpened, now), Output::Nothing, "it may be tried again");
+            assert_eq!(
+                session.on(Input::ProbeOpened, now),
+                Output::Nothing,
+                "it may be tried again"
+            );
         }
         let mut session = v4(now);
         session.on(Input::ProbeOpened, now);
         assert_eq!(session.deadline(), now + 10 * SECOND);
-        assert_eq!(session.on(Input::Tick, now + 10 * SECOND), Output::ExpireProbe);
+        assert_eq!(
+            session.on(Input::Tick, now + 10 * SECOND),
+            Output::ExpireProbe
+        );
         assert_eq!(session.deadline(), now + 25 * SECOND);
     }
 

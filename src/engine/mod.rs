@@ -23,7 +23,7 @@ use serde_json::json;
 
 pub use config::Config;
 pub use directory::Directory;
-pub use handshake::{Handled, Opening};
+pub use handshake::{Handled, Opening, Peer};
 pub use outbox::Outbox;
 pub use session::{Event, Session};
 
@@ -55,7 +55,13 @@ struct Packets {
 
 impl Engine {
     /// An engine that admits these origins and lets `outbox_bytes_max` bytes wait for a client.
-    pub fn new(config: Config, origins: &[String], outbox_bytes_max: usize, ids: Arc<IdGenerator>, metrics: Arc<Metrics>) -> Self {
+    pub fn new(
+        config: Config,
+        origins: &[String],
+        outbox_bytes_max: usize,
+        ids: Arc<IdGenerator>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let packet = |text| Arc::new(Encoded::text(&[text]));
         Self {
             config,
@@ -64,7 +70,11 @@ impl Engine {
             ids,
             directory: Directory::default(),
             metrics,
-            packets: Packets { close: packet("1"), ping: packet("2"), noop: packet("6") },
+            packets: Packets {
+                close: packet("1"),
+                ping: packet("2"),
+                noop: packet("6"),
+            },
             refuses_handshakes: AtomicBool::new(false),
         }
     }
@@ -81,9 +91,16 @@ impl Engine {
 
     /// The packet that opens a session, its keys in Node's order.
     fn open_packet(&self, sid: &Sid, is_websocket: bool) -> Arc<Encoded> {
-        let can_upgrade = !is_websocket && self.config.transports.contains(&config::TransportName::Websocket);
+        let can_upgrade = !is_websocket
+            && self
+                .config
+                .transports
+                .contains(&config::TransportName::Websocket);
         let upgrades: &[&str] = if can_upgrade { &["websocket"] } else { &[] };
-        let (interval, timeout) = (self.config.ping_interval.0.as_millis(), self.config.ping_timeout.0.as_millis());
+        let (interval, timeout) = (
+            self.config.ping_interval.0.as_millis(),
+            self.config.ping_timeout.0.as_millis(),
+        );
         let text = format!(
             r#"0{{"sid":"{}","upgrades":{},"pingInterval":{interval},"pingTimeout":{timeout},"maxPayload":{}}}"#,
             sid.as_str(),

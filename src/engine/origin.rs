@@ -4,8 +4,9 @@
 //! otherwise: a `<script>` of a foreign page sends none, and could read what a JSONP poll answers.
 
 use hyper::header::{
-    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_REQUEST_HEADERS, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN, REFERER, VARY,
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_REQUEST_HEADERS, HOST, HeaderMap, HeaderName,
+    HeaderValue, ORIGIN, REFERER, VARY,
 };
 use hyper::{Response, StatusCode};
 
@@ -36,23 +37,42 @@ pub(super) enum Verdict {
 
 impl Origins {
     pub(super) fn new(origins: &[String]) -> Self {
-        Self { listed: origins.to_vec(), any: origins.iter().any(|origin| origin == "*") }
+        Self {
+            listed: origins.to_vec(),
+            any: origins.iter().any(|origin| origin == "*"),
+        }
     }
 
     /// Judges a request. `is_script` says that the answer would be a script (JSONP); `behind_proxy` that forwarding
     /// headers may be believed.
-    pub(super) fn judge(&self, headers: &HeaderMap, is_script: bool, behind_proxy: bool) -> Verdict {
+    pub(super) fn judge(
+        &self,
+        headers: &HeaderMap,
+        is_script: bool,
+        behind_proxy: bool,
+    ) -> Verdict {
         let Some(header) = headers.get(ORIGIN) else {
-            return if self.accepts_without_origin(headers, is_script, behind_proxy) { Verdict::NoOrigin } else { Verdict::Refused };
+            return if self.accepts_without_origin(headers, is_script, behind_proxy) {
+                Verdict::NoOrigin
+            } else {
+                Verdict::Refused
+            };
         };
         match header.to_str() {
             Err(_) => Verdict::Invalid,
-            Ok(origin) if self.accepts(origin, headers, behind_proxy) => Verdict::Allowed(header.clone()),
+            Ok(origin) if self.accepts(origin, headers, behind_proxy) => {
+                Verdict::Allowed(header.clone())
+            }
             Ok(_) => Verdict::Refused,
         }
     }
 
-    fn accepts_without_origin(&self, headers: &HeaderMap, is_script: bool, behind_proxy: bool) -> bool {
+    fn accepts_without_origin(
+        &self,
+        headers: &HeaderMap,
+        is_script: bool,
+        behind_proxy: bool,
+    ) -> bool {
         let site = headers.get(SEC_FETCH_SITE).map(HeaderValue::as_bytes);
         let from_page = match site {
             Some(b"cross-site" | b"same-site") => true,
@@ -62,16 +82,26 @@ impl Origins {
         if !from_page {
             return true;
         }
-        let referer = headers.get(REFERER).and_then(|referer| referer.to_str().ok()).and_then(origin_of);
+        let referer = headers
+            .get(REFERER)
+            .and_then(|referer| referer.to_str().ok())
+            .and_then(origin_of);
         self.accepts(referer.unwrap_or("null"), headers, behind_proxy)
     }
 
     fn accepts(&self, origin: &str, headers: &HeaderMap, behind_proxy: bool) -> bool {
-        if self.any || self.listed.iter().any(|listed| listed.eq_ignore_ascii_case(origin)) {
+        if self.any
+            || self
+                .listed
+                .iter()
+                .any(|listed| listed.eq_ignore_ascii_case(origin))
+        {
             return true;
         }
         let forwarded = headers.get(X_FORWARDED_HOST).filter(|_| behind_proxy);
-        let host = forwarded.or_else(|| headers.get(HOST)).and_then(|host| host.to_str().ok());
+        let host = forwarded
+            .or_else(|| headers.get(HOST))
+            .and_then(|host| host.to_str().ok());
         // Several proxies make a list; the first entry is what the client asked for.
         let host = host.and_then(|host| host.split(',').next()).map(str::trim);
         match (origin.split_once("://"), host) {
@@ -84,7 +114,9 @@ impl Origins {
 /// Scheme and authority of a URL.
 fn origin_of(url: &str) -> Option<&str> {
     let authority_at = url.find("://")? + 3;
-    let end = url[authority_at..].find(['/', '?', '#']).map_or(url.len(), |end| authority_at + end);
+    let end = url[authority_at..]
+        .find(['/', '?', '#'])
+        .map_or(url.len(), |end| authority_at + end);
     Some(&url[..end])
 }
 
@@ -107,14 +139,21 @@ fn is_same_host(one: &str, other: &str) -> bool {
 
 fn split_port(authority: &str) -> (&str, Option<&str>) {
     match authority.rsplit_once(':') {
-        Some((name, port)) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => (name, Some(port)),
+        Some((name, port))
+            if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) =>
+        {
+            (name, Some(port))
+        }
         _ => (authority, None),
     }
 }
 
 fn is_loopback(name: &str) -> bool {
     let name = name.trim_start_matches('[').trim_end_matches(']');
-    name.eq_ignore_ascii_case("localhost") || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    name.eq_ignore_ascii_case("localhost")
+        || name
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
 }
 
 /// Tells the page's browser that the page may read the answer. The origin is echoed, as `*` would keep the credentials
@@ -123,7 +162,10 @@ pub(super) fn add_headers(response: &mut Response<Body>, verdict: &Verdict) {
     if let Verdict::Allowed(origin) = verdict {
         let headers = response.headers_mut();
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-        headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+        headers.insert(
+            ACCESS_CONTROL_ALLOW_CREDENTIALS,
+            HeaderValue::from_static("true"),
+        );
         headers.append(VARY, HeaderValue::from_static("Origin"));
     }
 }
@@ -132,10 +174,16 @@ pub(super) fn add_headers(response: &mut Response<Body>, verdict: &Verdict) {
 pub(super) fn preflight(request: &HeaderMap) -> Response<Body> {
     let mut response = http::empty(StatusCode::NO_CONTENT);
     let headers = response.headers_mut();
-    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET,HEAD,PUT,PATCH,POST,DELETE"));
+    headers.insert(
+        ACCESS_CONTROL_ALLOW_METHODS,
+        HeaderValue::from_static("GET,HEAD,PUT,PATCH,POST,DELETE"),
+    );
     if let Some(asked) = request.get(ACCESS_CONTROL_REQUEST_HEADERS) {
         headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, asked.clone());
-        headers.append(VARY, HeaderValue::from_static("Access-Control-Request-Headers"));
+        headers.append(
+            VARY,
+            HeaderValue::from_static("Access-Control-Request-Headers"),
+        );
     }
     response
 }
@@ -145,12 +193,23 @@ mod tests {
     use super::*;
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| {
+                (
+                    HeaderName::from_static(name),
+                    HeaderValue::from_static(value),
+                )
+            })
+            .collect()
     }
 
     fn accepted(origins: &[&str], pairs: &[(&'static str, &'static str)], is_script: bool) -> bool {
         let origins = Origins::new(&origins.iter().map(ToString::to_string).collect::<Vec<_>>());
-        matches!(origins.judge(&headers(pairs), is_script, false), Verdict::NoOrigin | Verdict::Allowed(_))
+        matches!(
+            origins.judge(&headers(pairs), is_script, false),
+            Verdict::NoOrigin | Verdict::Allowed(_)
+        )
     }
 
     #[test]
@@ -172,18 +231,29 @@ mod tests {
             ("chat.example", "chat.example", false),
             ("http://", "", false),
         ] {
-            assert_eq!(accepted(&[], &[("origin", origin), ("host", host)], false), expected, "{origin} at {host}");
+            assert_eq!(
+                accepted(&[], &[("origin", origin), ("host", host)], false),
+                expected,
+                "{origin} at {host}"
+            );
         }
     }
 
     #[test]
     fn other_origins_must_be_listed() {
-        let evil = [("origin", "https://other.example"), ("host", "chat.example")];
+        let evil = [
+            ("origin", "https://other.example"),
+            ("host", "chat.example"),
+        ];
         assert!(!accepted(&[], &evil, false));
         assert!(accepted(&["https://other.example"], &evil, false));
         assert!(!accepted(&["http://other.example"], &evil, false));
         assert!(accepted(&["*"], &evil, false));
-        assert!(accepted(&["null"], &[("origin", "null"), ("host", "chat.example")], false));
+        assert!(accepted(
+            &["null"],
+            &[("origin", "null"), ("host", "chat.example")],
+            false
+        ));
     }
 
     #[test]
@@ -195,8 +265,22 @@ mod tests {
             (vec![("sec-fetch-site", "none")], false, true),
             (vec![("sec-fetch-site", "cross-site")], false, false),
             (vec![("sec-fetch-site", "same-site")], false, false),
-            (vec![("sec-fetch-site", "same-site"), ("referer", "https://chat.example/page?x")], true, true),
-            (vec![("sec-fetch-site", "cross-site"), ("referer", "https://evil.example/")], true, false),
+            (
+                vec![
+                    ("sec-fetch-site", "same-site"),
+                    ("referer", "https://chat.example/page?x"),
+                ],
+                true,
+                true,
+            ),
+            (
+                vec![
+                    ("sec-fetch-site", "cross-site"),
+                    ("referer", "https://evil.example/"),
+                ],
+                true,
+                false,
+            ),
             (vec![], true, false),
             (vec![("referer", "https://chat.example")], true, true),
         ] {
@@ -209,8 +293,15 @@ mod tests {
     #[test]
     fn a_trusted_proxy_may_name_the_host() {
         let origins = Origins::new(&[]);
-        let headers = headers(&[("origin", "https://chat.example"), ("host", "10.0.0.7:3000"), ("x-forwarded-host", "chat.example")]);
+        let headers = headers(&[
+            ("origin", "https://chat.example"),
+            ("host", "10.0.0.7:3000"),
+            ("x-forwarded-host", "chat.example"),
+        ]);
         assert_eq!(origins.judge(&headers, false, false), Verdict::Refused);
-        assert!(matches!(origins.judge(&headers, false, true), Verdict::Allowed(_)));
+        assert!(matches!(
+            origins.judge(&headers, false, true),
+            Verdict::Allowed(_)
+        ));
     }
 }

@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 use tokio::net::TcpStream;
 
+use crate::http::Lease;
 use crate::metrics::Tally;
 use crate::protocol::encoded::{Encoded, WebSocketForm};
 use crate::protocol::ids::Sid;
@@ -46,7 +47,7 @@ pub struct Outbox {
     sid: Sid,
     bytes_max: usize,
     /// Set once, when the session gets its WebSocket.
-    socket: OnceLock<TcpStream>,
+    socket: OnceLock<(TcpStream, Arc<Lease>)>,
     /// The session's task.
     task: AtomicWaker,
     state: Mutex<State>,
@@ -174,13 +175,13 @@ impl Outbox {
 
     /// The session's WebSocket, once it has one.
     pub(super) fn socket(&self) -> Option<&TcpStream> {
-        self.socket.get()
+        self.socket.get().map(|(socket, _)| socket)
     }
 
     /// From now on packets leave through this WebSocket. False when there was one before.
-    pub(super) fn attach(&self, socket: TcpStream, form: WebSocketForm) -> bool {
+    pub(super) fn attach(&self, socket: TcpStream, lease: Arc<Lease>, form: WebSocketForm) -> bool {
         let mut state = self.state.lock();
-        if self.socket.set(socket).is_err() {
+        if self.socket.set((socket, lease)).is_err() {
             return false;
         }
         state.is_listed = false;
@@ -189,13 +190,15 @@ impl Outbox {
     }
 
     /// Takes packets for the answer to a poll: at most `packets_max`, and at most `bytes_max` bytes behind the first.
-    pub(super) fn take(&self, packets_max: usize, bytes_max: usize) -> Vec<Arc<Encoded>> {
+    pub fn take(&self, packets_max: usize, bytes_max: usize) -> Vec<Arc<Encoded>> {
         let mut state = self.state.lock();
         state.is_listed = false;
         let mut taken = Vec::new();
         let mut bytes = 0;
         while taken.len() < packets_max
-            && let Some(packet) = state.queue.pop_front_if(|next| taken.is_empty() || bytes + next.weight() <= bytes_max)
+            && let Some(packet) = state
+                .queue
+                .pop_front_if(|next| taken.is_empty() || bytes + next.weight() <= bytes_max)
         {
             bytes += packet.weight();
             state.bytes -= packet.weight();
@@ -229,8 +232,12 @@ impl Outbox {
     /// Flushes as soon as a blocked WebSocket takes bytes again. Ready when nothing is blocked (any more).
     pub(super) fn poll_unblock(&self, cx: &mut Context<'_>, tally: &mut Tally) -> Poll<()> {
         loop {
-            let Route::Blocked(form) = self.state.lock().route else { return Poll::Ready(()) };
-            let Some(socket) = self.socket.get() else { return Poll::Ready(()) };
+            let Route::Blocked(form) = self.state.lock().route else {
+                return Poll::Ready(());
+            };
+            let Some(socket) = self.socket() else {
+                return Poll::Ready(());
+            };
             std::task::ready!(socket.poll_write_ready(cx)).ok(); // the write below meets the same error
             let mut state = self.state.lock();
             state.route = Route::Socket(form);
@@ -240,15 +247,24 @@ impl Outbox {
 
     /// Writes until nothing waits or the socket is full.
     fn write(&self, state: &mut State, tally: &mut Tally) {
-        let (Route::Socket(form), Some(socket)) = (state.route, self.socket.get()) else { return };
+        let (Route::Socket(form), Some(socket)) = (state.route, self.socket()) else {
+            return;
+        };
         while let Some(front) = state.queue.front() {
             let front = &front.frames(form)[state.written..];
             let result = if state.queue.len() == 1 {
                 socket.try_write(front)
             } else if front.len() >= GATHERED_BYTES_MIN {
-                let frames = state.queue.iter().skip(1).take(GATHERED_FRAMES_MAX - 1).map(|packet| packet.frames(form));
-                let slices: SmallVec<[IoSlice<'_>; GATHERED_FRAMES_MAX]> =
-                    std::iter::once(front).chain(frames).map(IoSlice::new).collect();
+                let frames = state
+                    .queue
+                    .iter()
+                    .skip(1)
+                    .take(GATHERED_FRAMES_MAX - 1)
+                    .map(|packet| packet.frames(form));
+                let slices: SmallVec<[IoSlice<'_>; GATHERED_FRAMES_MAX]> = std::iter::once(front)
+                    .chain(frames)
+                    .map(IoSlice::new)
+                    .collect();
                 socket.try_write_vectored(&slices)
             } else {
                 JOINED.with_borrow_mut(|joined| {
@@ -280,7 +296,8 @@ impl Outbox {
 impl State {
     /// Whether `weight` more bytes may wait. An empty outbox takes one packet of any size.
     fn has_room(&self, weight: usize, bytes_max: usize) -> bool {
-        self.queue.is_empty() || (self.bytes + weight <= bytes_max && self.queue.len() < PACKETS_MAX)
+        self.queue.is_empty()
+            || (self.bytes + weight <= bytes_max && self.queue.len() < PACKETS_MAX)
     }
 
     fn accept(&mut self, packet: Arc<Encoded>) {

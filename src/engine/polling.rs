@@ -11,6 +11,7 @@ use super::directory::{Mail, Mailbox, Post, Reply};
 use super::lifecycle::{Input, Output};
 use super::session::{Rules, poll_read};
 use super::websocket::{Frame, FrameReader, Opened};
+use crate::http::Lease;
 use crate::metrics::{Tally, Transport, Upgrade};
 use crate::protocol::encoded::{Encoded, WebSocketForm};
 use crate::protocol::engine::{Packet, decode_binary, decode_text};
@@ -40,20 +41,35 @@ struct Probe {
     socket: TcpStream,
     reader: FrameReader,
     form: WebSocketForm,
+    lease: Arc<Lease>,
 }
 
 impl Polling {
     pub(super) fn new(mailbox: Arc<Mailbox>, form: PayloadForm, packets_max: usize) -> Self {
-        Self { mailbox, form, packets_max, parked: None, probe: None }
+        Self {
+            mailbox,
+            form,
+            packets_max,
+            parked: None,
+            probe: None,
+        }
     }
 
     /// Ready when something changed; with the reader of the WebSocket that took over, when one did.
-    pub(super) fn poll(&mut self, rules: &mut Rules, cx: &mut Context<'_>) -> Poll<Option<FrameReader>> {
+    pub(super) fn poll(
+        &mut self,
+        rules: &mut Rules,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<FrameReader>> {
         if let Some(mail) = self.mailbox.take() {
             self.open(mail, rules);
             return Poll::Ready(None);
         }
-        if self.parked.as_mut().is_some_and(|parked| parked.poll_closed(cx).is_ready()) {
+        if self
+            .parked
+            .as_mut()
+            .is_some_and(|parked| parked.poll_closed(cx).is_ready())
+        {
             self.parked = None;
             rules.ending = Some(Reason::TransportError); // the client aborted its poll
             return Poll::Ready(None);
@@ -84,7 +100,11 @@ impl Polling {
 
     fn receive(&mut self, post: Post, rules: &mut Rules) {
         let now = Instant::now();
-        rules.engine.metrics.bytes_received.inc_by(post.body.len() as u64);
+        rules
+            .engine
+            .metrics
+            .bytes_received
+            .inc_by(post.body.len() as u64);
         let (packets, result) = payload::decode(&post.body, post.is_binary, &mut self.form);
         for packet in packets {
             rules.packet(Ok(packet), now);
@@ -101,14 +121,19 @@ impl Polling {
 
     /// Answers the parked poll with what waits and with `last`, or with a noop where there is nothing.
     fn answer(&mut self, rules: &mut Rules, last: Option<&Arc<Encoded>>) {
-        let Some(parked) = self.parked.take() else { return };
+        let Some(parked) = self.parked.take() else {
+            return;
+        };
         let mut packets = rules.outbox.take(self.packets_max, ANSWER_BYTES_MAX);
         packets.extend(last.map(Arc::clone));
         if packets.is_empty() {
             packets.push(Arc::clone(&rules.engine.packets.noop));
         }
         let payload = payload::encode(&packets, self.form);
-        let mut tally = Tally { bytes: payload.body.len() as u64, ..Tally::default() };
+        let mut tally = Tally {
+            bytes: payload.body.len() as u64,
+            ..Tally::default()
+        };
         for packet in &packets {
             tally.count(packet.kind());
         }
@@ -118,10 +143,10 @@ impl Polling {
 
     fn open_probe(&mut self, opened: Opened, rules: &mut Rules) {
         if rules.lifecycle.on(Input::ProbeOpened, Instant::now()) == Output::DropProbe {
-            return Probe::new(opened.socket, opened.form, 0).close();
+            return Probe::new(opened, 0).close();
         }
-        let mut probe = Probe::new(opened.socket, opened.form, rules.engine.config.max_payload.0);
         let mut leftover = opened.leftover.to_vec();
+        let mut probe = Probe::new(opened, rules.engine.config.max_payload.0);
         if leftover.is_empty() || probe.feed(rules, &mut leftover) == Step::Stay {
             self.probe = Some(probe);
         } else {
@@ -132,10 +157,16 @@ impl Polling {
     }
 
     fn poll_probe(&mut self, rules: &mut Rules, cx: &mut Context<'_>) -> Poll<Option<FrameReader>> {
-        let Some(probe) = &mut self.probe else { return Poll::Pending };
+        let Some(probe) = &mut self.probe else {
+            return Poll::Pending;
+        };
         let mut buffer = [0; PROBE_READ_BYTES];
         let count = std::task::ready!(poll_read(&probe.socket, &mut buffer, cx));
-        let step = if count == 0 { Step::Lose } else { probe.feed(rules, &mut buffer[..count]) };
+        let step = if count == 0 {
+            Step::Lose
+        } else {
+            probe.feed(rules, &mut buffer[..count])
+        };
         match (step, self.probe.take()) {
             (Step::Stay, probe) => {
                 self.probe = probe;
@@ -160,11 +191,13 @@ impl Polling {
             let payload = payload::encode(&[Arc::clone(&rules.engine.packets.close)], self.form);
             let _ = parked.send(Reply::Payload(payload));
         }
-        rules.outbox.attach(probe.socket, probe.form);
+        rules.outbox.attach(probe.socket, probe.lease, probe.form);
         let metrics = &rules.engine.metrics;
         metrics.upgraded(Upgrade::Done);
         metrics.connections(Transport::Polling, rules.version).dec();
-        metrics.connections(Transport::WebSocket, rules.version).inc();
+        metrics
+            .connections(Transport::WebSocket, rules.version)
+            .inc();
         probe.reader
     }
 
@@ -178,7 +211,12 @@ impl Polling {
 
     /// Says goodbye to the client: with a noop where it left itself, else with a close behind what waits. False while
     /// there is no poll to answer.
-    pub(super) fn poll_goodbye(&mut self, rules: &mut Rules, has_left: bool, cx: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll_goodbye(
+        &mut self,
+        rules: &mut Rules,
+        has_left: bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
         rules.outbox.register(cx);
         loop {
             if self.parked.is_some() {
@@ -205,8 +243,19 @@ enum Step {
 }
 
 impl Probe {
-    fn new(socket: TcpStream, form: WebSocketForm, bytes_max: usize) -> Self {
-        Self { socket, reader: FrameReader::new(bytes_max), form }
+    fn new(opened: Opened, bytes_max: usize) -> Self {
+        let Opened {
+            socket,
+            form,
+            lease,
+            ..
+        } = opened;
+        Self {
+            socket,
+            reader: FrameReader::new(bytes_max),
+            form,
+            lease,
+        }
     }
 
     /// Takes what the WebSocket says. Behind the packet that makes it the session's own, frames are the session's.
@@ -249,7 +298,9 @@ impl Probe {
     fn answer(&self) -> bool {
         let packet = Encoded::text(&["3probe"]);
         let frames = packet.frames(self.form);
-        self.socket.try_write(frames).is_ok_and(|written| written == frames.len())
+        self.socket
+            .try_write(frames)
+            .is_ok_and(|written| written == frames.len())
     }
 
     /// Closes the WebSocket, politely where it takes a frame.

@@ -53,7 +53,9 @@ impl Query {
 /// Milliseconds, a dash and a counter; later clients send one number in another base.
 fn is_ancient(timestamp: &str) -> bool {
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    timestamp.split_once('-').is_some_and(|(millis, counter)| is_number(millis) && is_number(counter))
+    timestamp
+        .split_once('-')
+        .is_some_and(|(millis, counter)| is_number(millis) && is_number(counter))
 }
 
 #[cfg(test)]
@@ -62,7 +64,8 @@ mod tests {
 
     #[test]
     fn the_last_of_equal_keys_counts() {
-        let query = Query::parse("EIO=3&transport=polling&EIO=4&transport=websocket&sid=a&sid=b&x=y");
+        let query =
+            Query::parse("EIO=3&transport=polling&EIO=4&transport=websocket&sid=a&sid=b&x=y");
         assert_eq!(query.version, Some(Version::V4));
         assert_eq!(query.transport, Some(TransportName::Websocket));
         assert_eq!(query.sid.as_deref(), Some("b"));
@@ -70,16 +73,30 @@ mod tests {
 
     #[test]
     fn values_are_looked_up_in_lists() {
-        for (text, version) in
-            [("EIO=4", Some(Version::V4)), ("EIO=3", Some(Version::V3)), ("EIO=2", Some(Version::V3)), ("EIO=5", None), ("EIO=04", None)]
-        {
+        for (text, version) in [
+            ("EIO=4", Some(Version::V4)),
+            ("EIO=3", Some(Version::V3)),
+            ("EIO=2", Some(Version::V3)),
+            ("EIO=5", None),
+            ("EIO=04", None),
+        ] {
             assert_eq!(Query::parse(text).version, version, "{text}");
         }
         for transport in ["__proto__", "constructor", "webtransport", "Polling", ""] {
-            assert_eq!(Query::parse(&format!("transport={transport}")).transport, None, "{transport}");
+            assert_eq!(
+                Query::parse(&format!("transport={transport}")).transport,
+                None,
+                "{transport}"
+            );
         }
         assert_eq!(Query::parse("j=abc7").jsonp.as_deref(), Some("7"));
-        for (text, ancient) in [("t=1400000000000-3", true), ("t=Lq3x-1", false), ("t=-", false), ("t=abc", false), ("t=1-2-3", false)] {
+        for (text, ancient) in [
+            ("t=1400000000000-3", true),
+            ("t=Lq3x-1", false),
+            ("t=-", false),
+            ("t=abc", false),
+            ("t=1-2-3", false),
+        ] {
             assert_eq!(Query::parse(text).is_ancient, ancient, "{text}");
         }
         assert!(Query::parse("b64=1").base64 && !Query::parse("b64=").base64);

@@ -5,7 +5,9 @@ use std::io::Write as _;
 use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
 use hyper::body::Incoming;
-use hyper::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use hyper::header::{
+    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT,
+};
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::sync::oneshot;
 
@@ -30,7 +32,10 @@ impl Session {
     pub(super) fn first_answer(&self, form: PayloadForm) -> Payload {
         let packets = self.outbox().take(1, 0);
         let payload = payload::encode(&packets, form);
-        let mut tally = Tally { bytes: payload.body.len() as u64, ..Tally::default() };
+        let mut tally = Tally {
+            bytes: payload.body.len() as u64,
+            ..Tally::default()
+        };
         for packet in &packets {
             tally.count(packet.kind());
         }
@@ -40,7 +45,13 @@ impl Session {
 }
 
 /// Answers a request for a session that is on polling.
-pub(super) async fn answer(engine: &Engine, request: Request<Incoming>, query: &Query, entry: &Entry, mailbox: &Mailbox) -> Response<Body> {
+pub(super) async fn answer(
+    engine: &Engine,
+    request: Request<Incoming>,
+    query: &Query,
+    entry: &Entry,
+    mailbox: &Mailbox,
+) -> Response<Body> {
     match *request.method() {
         Method::GET => {
             let headers = request.headers().clone();
@@ -51,7 +62,13 @@ pub(super) async fn answer(engine: &Engine, request: Request<Incoming>, query: &
     }
 }
 
-async fn poll(engine: &Engine, headers: &HeaderMap, query: &Query, entry: &Entry, mailbox: &Mailbox) -> Response<Body> {
+async fn poll(
+    engine: &Engine,
+    headers: &HeaderMap,
+    query: &Query,
+    entry: &Entry,
+    mailbox: &Mailbox,
+) -> Response<Body> {
     let (reply, waiting) = oneshot::channel();
     if !mailbox.put(Mail::Poll(reply)) {
         return http::empty(StatusCode::BAD_REQUEST);
@@ -80,20 +97,40 @@ impl Drop for PostGuard<'_> {
     }
 }
 
-async fn post(engine: &Engine, request: Request<Incoming>, query: &Query, entry: &Entry, mailbox: &Mailbox) -> Response<Body> {
+async fn post(
+    engine: &Engine,
+    request: Request<Incoming>,
+    query: &Query,
+    entry: &Entry,
+    mailbox: &Mailbox,
+) -> Response<Body> {
     if !mailbox.begin_post() {
         break_session(entry, mailbox);
         return http::empty(StatusCode::BAD_REQUEST);
     }
-    let mut guard = PostGuard { entry, mailbox, is_read: false };
+    let mut guard = PostGuard {
+        entry,
+        mailbox,
+        is_read: false,
+    };
     let headers = request.headers().clone();
-    let is_binary = headers.get(CONTENT_TYPE).is_some_and(|value| value == BINARY_TYPE);
+    let is_binary = headers
+        .get(CONTENT_TYPE)
+        .is_some_and(|value| value == BINARY_TYPE);
     if is_binary && entry.version == Version::V4 {
         return http::empty(StatusCode::BAD_REQUEST); // and the guard ends the session
     }
     let is_form = query.jsonp.is_some();
     let bytes_max = engine.config.max_payload.0;
-    let body = read_body(request.into_body(), if is_form { bytes_max * JSONP_GROWTH } else { bytes_max }).await;
+    let body = read_body(
+        request.into_body(),
+        if is_form {
+            bytes_max * JSONP_GROWTH
+        } else {
+            bytes_max
+        },
+    )
+    .await;
     let body = match body {
         Ok(body) if is_form => payload::unwrap_jsonp(&body).unwrap_or_default().into(),
         Ok(body) => body,
@@ -108,7 +145,11 @@ async fn post(engine: &Engine, request: Request<Incoming>, query: &Query, entry:
         return http::empty(StatusCode::PAYLOAD_TOO_LARGE);
     }
     let (reply, waiting) = oneshot::channel();
-    if !mailbox.put(Mail::Post(Post { body, is_binary, reply })) {
+    if !mailbox.put(Mail::Post(Post {
+        body,
+        is_binary,
+        reply,
+    })) {
         return http::empty(StatusCode::BAD_REQUEST);
     }
     entry.outbox.wake();
@@ -135,30 +176,51 @@ fn reply_response(reply: Reply, headers: &HeaderMap) -> Response<Body> {
 }
 
 /// The answer to a poll or a polling handshake.
-pub(super) fn payload_response(engine: &Engine, headers: &HeaderMap, query: &Query, payload: Payload) -> Response<Body> {
+pub(super) fn payload_response(
+    engine: &Engine,
+    headers: &HeaderMap,
+    query: &Query,
+    payload: Payload,
+) -> Response<Body> {
     let (content_type, body) = match &query.jsonp {
-        Some(index) => ("text/javascript; charset=UTF-8", payload::wrap_jsonp(index, &payload.body)),
+        Some(index) => (
+            "text/javascript; charset=UTF-8",
+            payload::wrap_jsonp(index, &payload.body),
+        ),
         None if payload.binary => (BINARY_TYPE, payload.body),
         None => ("text/plain; charset=UTF-8", payload.body),
     };
-    let encoding = if engine.config.http_compression && body.len() >= COMPRESSED_BYTES_MIN { accepted_encoding(headers) } else { None };
-    let mut response = match encoding.and_then(|encoding| Some((encoding, encoding.compress(&body)?))) {
-        Some((encoding, compressed)) => {
-            let mut response = http::response(StatusCode::OK, content_type, compressed);
-            response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static(encoding.name()));
-            response
-        }
-        None => http::response(StatusCode::OK, content_type, body),
+    let encoding = if engine.config.http_compression && body.len() >= COMPRESSED_BYTES_MIN {
+        accepted_encoding(headers)
+    } else {
+        None
     };
+    let mut response =
+        match encoding.and_then(|encoding| Some((encoding, encoding.compress(&body)?))) {
+            Some((encoding, compressed)) => {
+                let mut response = http::response(StatusCode::OK, content_type, compressed);
+                response
+                    .headers_mut()
+                    .insert(CONTENT_ENCODING, HeaderValue::from_static(encoding.name()));
+                response
+            }
+            None => http::response(StatusCode::OK, content_type, body),
+        };
     add_explorer_header(&mut response, headers);
     response
 }
 
 /// Old Internet Explorers must not mistake chat text for an attack on the page.
 fn add_explorer_header(response: &mut Response<Body>, headers: &HeaderMap) {
-    let agent = headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
+    let agent = headers
+        .get(USER_AGENT)
+        .and_then(|agent| agent.to_str().ok())
+        .unwrap_or_default();
     if agent.contains(";MSIE") || agent.contains("Trident/") {
-        response.headers_mut().insert(HeaderName::from_static("x-xss-protection"), HeaderValue::from_static("0"));
+        response.headers_mut().insert(
+            HeaderName::from_static("x-xss-protection"),
+            HeaderValue::from_static("0"),
+        );
     }
 }
 
@@ -198,7 +260,8 @@ fn accepted_encoding(headers: &HeaderMap) -> Option<Encoding> {
     let takes = |name: &str| {
         accepted.split(',').any(|item| {
             let (coding, weight) = item.split_once(';').unwrap_or((item, ""));
-            coding.trim().eq_ignore_ascii_case(name) && !matches!(weight.trim(), "q=0" | "q=0.0" | "q=0.00" | "q=0.000")
+            coding.trim().eq_ignore_ascii_case(name)
+                && !matches!(weight.trim(), "q=0" | "q=0.0" | "q=0.00" | "q=0.000")
         })
     };
     if takes("gzip") {
@@ -223,7 +286,9 @@ mod tests {
             ("br", None),
             ("identity", None),
         ] {
-            let headers = [(ACCEPT_ENCODING, HeaderValue::from_static(accepted))].into_iter().collect();
+            let headers = [(ACCEPT_ENCODING, HeaderValue::from_static(accepted))]
+                .into_iter()
+                .collect();
             assert_eq!(accepted_encoding(&headers), expected, "{accepted}");
         }
         assert_eq!(accepted_encoding(&HeaderMap::new()), None);

@@ -90,29 +90,69 @@ pub(super) struct Rules {
 
 impl Session {
     /// A session that begins with polling; its first packets wait for the answer to the handshake.
-    pub(super) fn polling(engine: Arc<Engine>, sid: Sid, form: PayloadForm, packets_max: usize, address: IpAddr) -> Self {
+    pub(super) fn polling(
+        engine: Arc<Engine>,
+        sid: Sid,
+        form: PayloadForm,
+        packets_max: usize,
+        address: IpAddr,
+    ) -> Self {
         let mailbox = Arc::new(Mailbox::default());
-        let link = Link::Polling(Box::new(Polling::new(Arc::clone(&mailbox), form, packets_max)));
+        let link = Link::Polling(Box::new(Polling::new(
+            Arc::clone(&mailbox),
+            form,
+            packets_max,
+        )));
         Self::open(engine, sid, form.version, (link, Some(mailbox)), address)
     }
 
     /// A session that begins on a WebSocket.
-    pub(super) fn websocket(engine: Arc<Engine>, sid: Sid, opened: Opened, address: IpAddr) -> Self {
+    pub(super) fn websocket(
+        engine: Arc<Engine>,
+        sid: Sid,
+        opened: Opened,
+        address: IpAddr,
+    ) -> Self {
         let reader = FrameReader::new(engine.config.max_payload.0);
         let version = opened.form.version;
-        let mut session = Self::open(engine, sid, version, (Link::WebSocket(reader), None), address);
-        session.rules.outbox.attach(opened.socket, opened.form);
+        let mut session = Self::open(
+            engine,
+            sid,
+            version,
+            (Link::WebSocket(reader), None),
+            address,
+        );
+        session
+            .rules
+            .outbox
+            .attach(opened.socket, opened.lease, opened.form);
         session.take_leftover(&opened.leftover);
         session
     }
 
-    fn open(engine: Arc<Engine>, sid: Sid, version: Version, link: (Link, Option<Arc<Mailbox>>), address: IpAddr) -> Self {
+    fn open(
+        engine: Arc<Engine>,
+        sid: Sid,
+        version: Version,
+        link: (Link, Option<Arc<Mailbox>>),
+        address: IpAddr,
+    ) -> Self {
         let (link, mailbox) = link;
         let now = Instant::now();
         let is_websocket = matches!(link, Link::WebSocket(_));
-        let lifecycle = Lifecycle::new(&engine.config, version, is_websocket, rand::random(), now.into_std());
+        let lifecycle = Lifecycle::new(
+            &engine.config,
+            version,
+            is_websocket,
+            rand::random(),
+            now.into_std(),
+        );
         let outbox = Arc::new(Outbox::new(sid, engine.outbox_bytes_max));
-        engine.directory.insert(Entry { version, outbox: Arc::clone(&outbox), mailbox });
+        engine.directory.insert(Entry {
+            version,
+            outbox: Arc::clone(&outbox),
+            mailbox,
+        });
         engine.metrics.connections(transport(&link), version).inc();
         let mut rules = Rules {
             engine,
@@ -126,7 +166,14 @@ impl Session {
         };
         rules.push(rules.engine.open_packet(&sid, is_websocket));
         let clock = Box::pin(tokio::time::sleep_until(rules.lifecycle.deadline().into()));
-        Self { rules, link, clock, alarm: None, turn: MESSAGES_PER_TURN, address }
+        Self {
+            rules,
+            link,
+            clock,
+            alarm: None,
+            turn: MESSAGES_PER_TURN,
+            address,
+        }
     }
 
     /// The session's id.
@@ -272,7 +319,10 @@ impl Drop for Session {
     fn drop(&mut self) {
         let engine = &self.rules.engine;
         engine.directory.remove(self.rules.outbox.sid());
-        engine.metrics.connections(transport(&self.link), self.rules.version).dec();
+        engine
+            .metrics
+            .connections(transport(&self.link), self.rules.version)
+            .dec();
         self.rules.outbox.close();
     }
 }
@@ -294,7 +344,9 @@ impl Rules {
     fn poll_websocket(&mut self, reader: &mut FrameReader, cx: &mut Context<'_>) -> Poll<()> {
         let outbox = Arc::clone(&self.outbox);
         let _ = outbox.poll_unblock(cx, &mut self.tally); // pending means that the waker is registered
-        let Some(socket) = outbox.socket() else { return Poll::Pending };
+        let Some(socket) = outbox.socket() else {
+            return Poll::Pending;
+        };
         READ.with_borrow_mut(|buffer| {
             let count = ready!(poll_read(socket, buffer, cx));
             if count == 0 {
@@ -309,7 +361,10 @@ impl Rules {
     /// Reads frames off `input` and takes what is in them.
     pub(super) fn feed(&mut self, reader: &mut FrameReader, input: &mut [u8]) {
         let now = std::time::Instant::now();
-        self.engine.metrics.bytes_received.inc_by(input.len() as u64);
+        self.engine
+            .metrics
+            .bytes_received
+            .inc_by(input.len() as u64);
         let mut ping = None;
         let result = reader.feed(input, |frame| match frame {
             // Of several pings in one go the last one is answered, as RFC 6455 §5.5.3 allows.
@@ -356,7 +411,11 @@ impl Rules {
                 return; // counted by whoever reads the message
             }
             Output::Pong => {
-                let data = if let Packet::Ping(data) = &packet { data } else { "" };
+                let data = if let Packet::Ping(data) = &packet {
+                    data
+                } else {
+                    ""
+                };
                 self.push(Arc::new(Encoded::text(&["3", data])));
             }
             Output::Close(reason) => self.ending = Some(reason),
@@ -366,7 +425,11 @@ impl Rules {
     }
 
     pub(super) fn break_off(&mut self, error: FrameError) {
-        let reason = if error == FrameError::TooLarge { Reason::TooLarge } else { Reason::Malformed };
+        let reason = if error == FrameError::TooLarge {
+            Reason::TooLarge
+        } else {
+            Reason::Malformed
+        };
         if self.ending.is_none() {
             self.ending = Some(reason);
             self.close_code = Some(error.close_code());
@@ -375,7 +438,11 @@ impl Rules {
 }
 
 /// Reads what is there; 0 when the connection is closed or broken.
-pub(super) fn poll_read(socket: &TcpStream, buffer: &mut [u8], cx: &mut Context<'_>) -> Poll<usize> {
+pub(super) fn poll_read(
+    socket: &TcpStream,
+    buffer: &mut [u8],
+    cx: &mut Context<'_>,
+) -> Poll<usize> {
     loop {
         if ready!(socket.poll_read_ready(cx)).is_err() {
             return Poll::Ready(0);

@@ -4,6 +4,8 @@
 //! Its own reader is not cancel-safe, does not check masks, keeps a buffer for every idle connection and has no bound
 //! on fragments; this one keeps nothing but an incomplete frame. It must never wait: it is fed with what was read.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use fastwebsockets::{CloseCode, OpCode, unmask};
 use hyper::upgrade::OnUpgrade;
@@ -11,7 +13,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use crate::http::Body;
+use crate::http::{Body, Lease};
 use crate::protocol::encoded::{Encoded, WebSocketForm};
 
 /// Fragments that one message may come in.
@@ -94,14 +96,23 @@ struct Head {
 impl FrameReader {
     /// A reader of messages of at most `bytes_max` bytes.
     pub(super) fn new(bytes_max: usize) -> Self {
-        Self { bytes_max, partial: Vec::new(), message: None, is_closed: false }
+        Self {
+            bytes_max,
+            partial: Vec::new(),
+            message: None,
+            is_closed: false,
+        }
     }
 
     /// Reads what has come in; `input` is unmasked where it lies. Frames behind a close are not read.
     ///
     /// # Errors
     /// When the peer breaks the protocol or a bound. Frames before that were given out.
-    pub(super) fn feed(&mut self, input: &mut [u8], mut give: impl FnMut(Frame<'_>)) -> Result<(), FrameError> {
+    pub(super) fn feed(
+        &mut self,
+        input: &mut [u8],
+        mut give: impl FnMut(Frame<'_>),
+    ) -> Result<(), FrameError> {
         if self.partial.is_empty() {
             let used = self.frames(input, &mut give)?;
             self.partial.extend_from_slice(&input[used..]);
@@ -118,13 +129,19 @@ impl FrameReader {
     }
 
     /// Reads the complete frames of `input` and returns their bytes.
-    fn frames(&mut self, input: &mut [u8], give: &mut impl FnMut(Frame<'_>)) -> Result<usize, FrameError> {
+    fn frames(
+        &mut self,
+        input: &mut [u8],
+        give: &mut impl FnMut(Frame<'_>),
+    ) -> Result<usize, FrameError> {
         let mut at = 0;
         while !self.is_closed
             && let Some(head) = self.head(&input[at..])?
         {
             let start = at + head.length;
-            let Some(payload) = input.get_mut(start..start + head.payload) else { break };
+            let Some(payload) = input.get_mut(start..start + head.payload) else {
+                break;
+            };
             unmask(payload, head.mask);
             at = start + head.payload;
             self.frame(&head, payload, give)?;
@@ -134,7 +151,9 @@ impl FrameReader {
 
     /// Reads and checks a frame's header; `None` while it is incomplete.
     fn head(&self, bytes: &[u8]) -> Result<Option<Head>, FrameError> {
-        let [first, second, rest @ ..] = bytes else { return Ok(None) };
+        let [first, second, rest @ ..] = bytes else {
+            return Ok(None);
+        };
         let is_reserved = first & 0x70 != 0;
         let opcode = OpCode::try_from(first & 0x0f).map_err(|_| FrameError::Protocol)?;
         let is_masked = second & 0x80 != 0;
@@ -144,11 +163,15 @@ impl FrameReader {
         let is_final = first & 0x80 != 0;
         let (extra, payload) = match second & 0x7f {
             126 => {
-                let Some(length) = rest.first_chunk().copied().map(u16::from_be_bytes) else { return Ok(None) };
+                let Some(length) = rest.first_chunk().copied().map(u16::from_be_bytes) else {
+                    return Ok(None);
+                };
                 (2, u64::from(length))
             }
             127 => {
-                let Some(length) = rest.first_chunk().copied().map(u64::from_be_bytes) else { return Ok(None) };
+                let Some(length) = rest.first_chunk().copied().map(u64::from_be_bytes) else {
+                    return Ok(None);
+                };
                 (8, length)
             }
             length => (0, u64::from(length)),
@@ -156,24 +179,47 @@ impl FrameReader {
         // Judged by its header, before a byte of it is kept.
         let payload = usize::try_from(payload).map_err(|_| FrameError::TooLarge)?;
         self.check(opcode, is_final, payload)?;
-        let Some(mask) = rest.get(extra..).and_then(|rest| rest.first_chunk()) else { return Ok(None) };
-        Ok(Some(Head { is_final, opcode, mask: *mask, length: 2 + extra + 4, payload }))
+        let Some(mask) = rest.get(extra..).and_then(|rest| rest.first_chunk()) else {
+            return Ok(None);
+        };
+        Ok(Some(Head {
+            is_final,
+            opcode,
+            mask: *mask,
+            length: 2 + extra + 4,
+            payload,
+        }))
     }
 
     fn check(&self, opcode: OpCode, is_final: bool, payload: usize) -> Result<(), FrameError> {
         let before = match (opcode, &self.message) {
             (OpCode::Close | OpCode::Ping | OpCode::Pong, _) => {
-                return if is_final && payload <= CONTROL_BYTES_MAX { Ok(()) } else { Err(FrameError::Protocol) };
+                return if is_final && payload <= CONTROL_BYTES_MAX {
+                    Ok(())
+                } else {
+                    Err(FrameError::Protocol)
+                };
             }
             (OpCode::Continuation, Some(message)) => message.data.len(),
             (OpCode::Text | OpCode::Binary, None) => 0,
-            (OpCode::Continuation, None) | (OpCode::Text | OpCode::Binary, Some(_)) => return Err(FrameError::Protocol),
+            (OpCode::Continuation, None) | (OpCode::Text | OpCode::Binary, Some(_)) => {
+                return Err(FrameError::Protocol);
+            }
         };
-        if payload > self.bytes_max.saturating_sub(before) { Err(FrameError::TooLarge) } else { Ok(()) }
+        if payload > self.bytes_max.saturating_sub(before) {
+            Err(FrameError::TooLarge)
+        } else {
+            Ok(())
+        }
     }
 
     /// Takes one complete frame and gives out what it completes.
-    fn frame(&mut self, head: &Head, payload: &[u8], give: &mut impl FnMut(Frame<'_>)) -> Result<(), FrameError> {
+    fn frame(
+        &mut self,
+        head: &Head,
+        payload: &[u8],
+        give: &mut impl FnMut(Frame<'_>),
+    ) -> Result<(), FrameError> {
         match head.opcode {
             OpCode::Ping => give(Frame::Ping(payload)),
             OpCode::Pong => {}
@@ -183,16 +229,28 @@ impl FrameReader {
             }
             OpCode::Text if head.is_final => give(Frame::Text(utf8(payload)?)),
             OpCode::Binary if head.is_final => give(Frame::Binary(payload)),
-            OpCode::Text | OpCode::Binary | OpCode::Continuation => self.fragment(head, payload, give)?,
+            OpCode::Text | OpCode::Binary | OpCode::Continuation => {
+                self.fragment(head, payload, give)?
+            }
         }
         Ok(())
     }
 
-    fn fragment(&mut self, head: &Head, payload: &[u8], give: &mut impl FnMut(Frame<'_>)) -> Result<(), FrameError> {
+    fn fragment(
+        &mut self,
+        head: &Head,
+        payload: &[u8],
+        give: &mut impl FnMut(Frame<'_>),
+    ) -> Result<(), FrameError> {
         let is_text = head.opcode == OpCode::Text;
-        let message = self
-            .message
-            .get_or_insert_with(|| Box::new(Fragments { is_text, count: 0, data: Vec::new(), checked: 0 }));
+        let message = self.message.get_or_insert_with(|| {
+            Box::new(Fragments {
+                is_text,
+                count: 0,
+                data: Vec::new(),
+                checked: 0,
+            })
+        });
         message.count += 1;
         if message.count > FRAGMENTS_MAX {
             return Err(FrameError::TooManyFragments);
@@ -201,8 +259,14 @@ impl FrameReader {
         if message.is_text {
             message.check_utf8(head.is_final)?;
         }
-        if head.is_final && let Some(message) = self.message.take() {
-            give(if message.is_text { Frame::Text(utf8(&message.data)?) } else { Frame::Binary(&message.data) });
+        if head.is_final
+            && let Some(message) = self.message.take()
+        {
+            give(if message.is_text {
+                Frame::Text(utf8(&message.data)?)
+            } else {
+                Frame::Binary(&message.data)
+            });
         }
         Ok(())
     }
@@ -217,7 +281,9 @@ impl Fragments {
     fn check_utf8(&mut self, is_final: bool) -> Result<(), FrameError> {
         match simdutf8::compat::from_utf8(&self.data[self.checked..]) {
             Ok(_) => self.checked = self.data.len(),
-            Err(error) if error.error_len().is_none() && !is_final => self.checked += error.valid_up_to(),
+            Err(error) if error.error_len().is_none() && !is_final => {
+                self.checked += error.valid_up_to()
+            }
             Err(_) => return Err(FrameError::Utf8),
         }
         Ok(())
@@ -227,7 +293,11 @@ impl Fragments {
 /// A close frame is empty, or a code that may be sent with a reason in UTF-8 (RFC 6455 §5.5.1, §7.4).
 fn close(payload: &[u8]) -> Result<Frame<'static>, FrameError> {
     let Some((code, reason)) = payload.split_first_chunk() else {
-        return if payload.is_empty() { Ok(Frame::Close(None)) } else { Err(FrameError::Protocol) };
+        return if payload.is_empty() {
+            Ok(Frame::Close(None))
+        } else {
+            Err(FrameError::Protocol)
+        };
     };
     let code = u16::from_be_bytes(*code);
     if !CloseCode::from(code).is_allowed() {
@@ -239,7 +309,10 @@ fn close(payload: &[u8]) -> Result<Frame<'static>, FrameError> {
 
 /// The answer to a ping.
 pub(super) fn pong(payload: &[u8]) -> Encoded {
-    Encoded::control_frame(OpCode::Pong as u8, &payload[..payload.len().min(CONTROL_BYTES_MAX)])
+    Encoded::control_frame(
+        OpCode::Pong as u8,
+        &payload[..payload.len().min(CONTROL_BYTES_MAX)],
+    )
 }
 
 /// The frame that closes a connection.
@@ -262,13 +335,23 @@ pub(super) struct Opened {
     /// What came behind the request and was read with it.
     pub(super) leftover: Bytes,
     pub(super) form: WebSocketForm,
+    pub(super) lease: Arc<Lease>,
 }
 
 impl Opened {
     /// Waits for the 101 to be sent and takes the bare socket; `None` where the client is gone.
-    pub(super) async fn wait(upgrade: OnUpgrade, form: WebSocketForm) -> Option<Self> {
+    pub(super) async fn wait(
+        upgrade: OnUpgrade,
+        form: WebSocketForm,
+        lease: Arc<Lease>,
+    ) -> Option<Self> {
         let parts = upgrade.await.ok()?.downcast::<TokioIo<TcpStream>>().ok()?;
-        Some(Self { socket: parts.io.into_inner(), leftover: parts.read_buf, form })
+        Some(Self {
+            socket: parts.io.into_inner(),
+            leftover: parts.read_buf,
+            form,
+            lease,
+        })
     }
 }
 
@@ -278,12 +361,23 @@ pub(super) fn accept<B>(request: &mut Request<B>) -> Option<(Response<Body>, OnU
     let protocol = request
         .headers()
         .get("sec-websocket-protocol")
-        .and_then(|offered| offered.to_str().ok()?.split(',').next()?.trim().parse().ok());
+        .and_then(|offered| {
+            offered
+                .to_str()
+                .ok()?
+                .split(',')
+                .next()?
+                .trim()
+                .parse()
+                .ok()
+        });
     let upgrade = hyper::upgrade::on(&mut *request);
     let (response, _) = fastwebsockets::upgrade::upgrade(request).ok()?;
     let mut response = response.map(|_| Body::default());
     if let Some(protocol) = protocol {
-        response.headers_mut().insert("sec-websocket-protocol", protocol);
+        response
+            .headers_mut()
+            .insert("sec-websocket-protocol", protocol);
     }
     Some((response, upgrade))
 }
@@ -310,14 +404,21 @@ mod tests {
             }
         }
         frame.extend(MASK);
-        frame.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+        frame.extend(
+            payload
+                .iter()
+                .zip(MASK.iter().cycle())
+                .map(|(byte, mask)| byte ^ mask),
+        );
         frame
     }
 
     fn read(bytes: &[u8], piece: usize) -> (Vec<String>, Result<(), FrameError>) {
         let (mut reader, mut frames) = (FrameReader::new(1000), Vec::new());
         for piece in bytes.chunks(piece.max(1)) {
-            if let Err(error) = reader.feed(&mut piece.to_vec(), |frame| frames.push(format!("{frame:?}"))) {
+            if let Err(error) = reader.feed(&mut piece.to_vec(), |frame| {
+                frames.push(format!("{frame:?}"))
+            }) {
                 return (frames, Err(error));
             }
         }
@@ -365,21 +466,44 @@ mod tests {
             (masked(0x09, b"fragmented ping"), FrameError::Protocol),
             (masked(0x89, &[0; 126]), FrameError::Protocol),
             (masked(0x80, b"continues nothing"), FrameError::Protocol),
-            ([masked(0x01, b"a"), masked(0x01, b"b")].concat(), FrameError::Protocol),
+            (
+                [masked(0x01, b"a"), masked(0x01, b"b")].concat(),
+                FrameError::Protocol,
+            ),
             (masked(0x88, &[3]), FrameError::Protocol),
             (masked(0x88, &[0x03, 0xed]), FrameError::Protocol),
             (masked(0x88, &[0x03, 0xe8, 0xff]), FrameError::Utf8),
             (masked(0x81, &[0xff]), FrameError::Utf8),
             (masked(0x81, &[0xc3]), FrameError::Utf8),
             (masked(0x01, &[b'a', 0xff]), FrameError::Utf8),
-            ([masked(0x01, &[0xe2]), masked(0x00, &[0x28])].concat(), FrameError::Utf8),
-            ([masked(0x01, &[0xe2]), masked(0x80, &[])].concat(), FrameError::Utf8),
+            (
+                [masked(0x01, &[0xe2]), masked(0x00, &[0x28])].concat(),
+                FrameError::Utf8,
+            ),
+            (
+                [masked(0x01, &[0xe2]), masked(0x80, &[])].concat(),
+                FrameError::Utf8,
+            ),
             (masked(0x82, &[0; 1001]), FrameError::TooLarge),
             (huge, FrameError::TooLarge),
-            ([masked(0x02, &[0; 600]), masked(0x80, &[0; 401])].concat(), FrameError::TooLarge),
-            (std::iter::once(masked(0x02, b"")).chain(std::iter::repeat_n(masked(0x00, b""), 128)).flatten().collect(), FrameError::TooManyFragments),
+            (
+                [masked(0x02, &[0; 600]), masked(0x80, &[0; 401])].concat(),
+                FrameError::TooLarge,
+            ),
+            (
+                std::iter::once(masked(0x02, b""))
+                    .chain(std::iter::repeat_n(masked(0x00, b""), 128))
+                    .flatten()
+                    .collect(),
+                FrameError::TooManyFragments,
+            ),
         ] {
-            assert_eq!(read(&bytes, 10_000).1, Err(error), "{:?}", &bytes[..bytes.len().min(12)]);
+            assert_eq!(
+                read(&bytes, 10_000).1,
+                Err(error),
+                "{:?}",
+                &bytes[..bytes.len().min(12)]
+            );
         }
         assert_eq!(read(&masked(0x82, &[0; 1000]), 10_000).1, Ok(()));
     }

@@ -18,7 +18,7 @@ const ELEMENTS_KEPT: usize = 4;
 pub struct JsonError;
 
 /// A checked JSON array and where its first elements are.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Array<'a> {
     text: &'a str,
     spans: [(usize, usize); ELEMENTS_KEPT],

@@ -57,6 +57,8 @@ pub struct Packet<'a> {
     pub id: Option<u64>,
     /// Checked JSON: an object or nothing for a connect, an array for events and acks.
     pub json: &'a str,
+    /// The array of an event or ack.
+    pub array: Option<Array<'a>>,
     /// The ack was written as clients 1.0.0 to 1.0.2 write it, with a `-`.
     pub old_ack: bool,
 }
@@ -104,31 +106,34 @@ impl<'a> Packet<'a> {
         {
             return Err(PacketError);
         }
-        let packet = Self {
+        Ok(Self {
             kind,
             attachments: attachments as usize,
             namespace,
             query,
             id,
             json: rest,
+            array: check_json(kind, rest)?,
             old_ack,
-        };
-        packet.check_json()?;
-        Ok(packet)
+        })
     }
+}
 
-    fn check_json(&self) -> Result<(), PacketError> {
-        if self.json.starts_with([' ', '\t', '\n', '\r']) {
-            return Err(PacketError); // Node takes it for the id 0
-        }
-        let good = match self.kind {
-            Kind::Connect => self.json.is_empty() || json::check_object(self.json).is_ok(),
-            Kind::Disconnect => self.json.is_empty(),
-            Kind::Ack => Array::parse(self.json).is_ok(),
-            Kind::Event => Array::parse(self.json).is_ok_and(|array| is_event(&array)),
-        };
-        if good { Ok(()) } else { Err(PacketError) }
+/// Checks that the JSON is what a packet of this kind carries, and returns the array of an event or ack.
+fn check_json(kind: Kind, json: &str) -> Result<Option<Array<'_>>, PacketError> {
+    if json.starts_with([' ', '\t', '\n', '\r']) {
+        return Err(PacketError); // Node takes it for the id 0
     }
+    let array = match kind {
+        Kind::Connect if json.is_empty() || json::check_object(json).is_ok() => return Ok(None),
+        Kind::Disconnect if json.is_empty() => return Ok(None),
+        Kind::Connect | Kind::Disconnect => return Err(PacketError),
+        Kind::Event | Kind::Ack => Array::parse(json).map_err(|_| PacketError)?,
+    };
+    if kind == Kind::Event && !is_event(&array) {
+        return Err(PacketError);
+    }
+    Ok(Some(array))
 }
 
 /// An event's array begins with its name: a string that is not reserved, or a number.
@@ -267,7 +272,12 @@ mod tests {
 
     #[test]
     fn packets_are_read_field_by_field() {
+        let with_array = |packet: Packet<'static>| Packet {
+            array: Array::parse(packet.json).ok(),
+            ..packet
+        };
         let bare = Packet {
+            array: None,
             kind: Kind::Event,
             attachments: 0,
             namespace: "/",
@@ -395,7 +405,7 @@ mod tests {
                 },
             ),
         ] {
-            assert_eq!(decode(text), Ok(expected), "{text}");
+            assert_eq!(decode(text), Ok(with_array(expected)), "{text}");
         }
     }
 

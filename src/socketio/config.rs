@@ -99,3 +99,14 @@ fn yes() -> bool {
 fn namespace() -> String {
     "namespace".into()
 }
+
+/// The settings that a client's life depends on.
+#[derive(Clone, Copy, Debug)]
+pub struct Config<'a> {
+    /// The namespaces and their rules.
+    pub namespaces: &'a [Namespace],
+    /// What a client may make us hold.
+    pub limits: &'a crate::limits::Config,
+    /// Sizes and times of the transport below.
+    pub engine: &'a crate::engine::Config,
+}

@@ -1,0 +1,75 @@
+//! The delivery loops: one a shard, which write to sockets themselves.
+//!
+//! A loop takes every broadcast that waits, fills the outboxes of its shard's members and then flushes each dirty one
+//! once. Under load several broadcasts wait, and their frames leave in one write; that is the only thing that beats one
+//! write a delivery. A client's task is woken only where its socket would block.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+
+use super::ShardId;
+use super::shard::Shard;
+use super::target::Broadcast;
+use crate::metrics::{Metrics, Tally};
+
+/// Units that may wait in the queues: a unit a KiB and at least four a broadcast, so that at most 16,384 broadcasts
+/// and 64 MiB wait.
+pub(super) const UNITS_MAX: u32 = 65_536;
+
+const UNITS_MIN: u32 = 4;
+
+const UNIT_BYTES: usize = 1024;
+
+/// Broadcasts that are filled in under one lock. More would join longer writes and hold up joins and leaves.
+const BATCH_MAX: usize = 16;
+
+/// Writes after which other tasks get their turn, so that a large room does not hold up handshakes.
+const WRITES_PER_TURN: usize = 256;
+
+/// A broadcast in the queues; its room there is free again when the last loop is done with it.
+#[derive(Debug)]
+pub(super) struct Queued {
+    broadcast: Broadcast,
+    _room: OwnedSemaphorePermit,
+}
+
+impl Queued {
+    pub(super) fn new(broadcast: Broadcast, room: OwnedSemaphorePermit) -> Self {
+        Self {
+            broadcast,
+            _room: room,
+        }
+    }
+}
+
+/// Units that a broadcast takes in the queues.
+pub(super) fn units(broadcast: &Broadcast) -> u32 {
+    let units = u32::try_from(broadcast.packet.weight() / UNIT_BYTES).unwrap_or(UNITS_MAX);
+    units.clamp(UNITS_MIN, UNITS_MAX)
+}
+
+/// Delivers to one shard until the hub is gone.
+pub(super) async fn deliver(
+    id: ShardId,
+    shard: Arc<Shard>,
+    mut queue: mpsc::UnboundedReceiver<Arc<Queued>>,
+    metrics: Arc<Metrics>,
+) {
+    let (mut batch, mut dirty) = (Vec::with_capacity(BATCH_MAX), Vec::new());
+    while queue.recv_many(&mut batch, BATCH_MAX).await > 0 {
+        let mut tally = Tally::default();
+        let broadcasts = batch.iter().map(|queued: &Arc<Queued>| &queued.broadcast);
+        let deliveries = shard.fill(id, broadcasts, &mut dirty, &mut tally);
+        batch.clear();
+        for (index, outbox) in dirty.drain(..).enumerate() {
+            outbox.flush(&mut tally);
+            if index % WRITES_PER_TURN == WRITES_PER_TURN - 1 {
+                tokio::task::yield_now().await;
+            }
+        }
+        metrics.deliveries.inc_by(deliveries as u64);
+        metrics.sent(&tally);
+        tokio::task::yield_now().await;
+    }
+}

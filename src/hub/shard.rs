@@ -1,0 +1,330 @@
+//! One part of the hub: the sockets of some sessions, behind one lock.
+//!
+//! Members are dense lists, as walking them is most of what a fan-out costs here. A socket's private rooms are not
+//! rooms but a look-up by id: there is one member and it never changes.
+
+use std::sync::Arc;
+
+use compact_str::CompactString;
+use foldhash::fast::RandomState;
+use hashbrown::{HashMap, HashSet};
+use indexmap::IndexMap;
+use parking_lot::Mutex;
+use slab::Slab;
+
+use super::target::{Broadcast, Target};
+use super::{Name, ShardId};
+use crate::engine::Outbox;
+use crate::metrics::Tally;
+use crate::protocol::encoded::Encoded;
+use crate::protocol::ids::SocketId;
+
+/// Members by slot, dense to walk.
+type Members = IndexMap<u32, Arc<Outbox>, RandomState>;
+
+/// A socket that comes in.
+#[derive(Debug)]
+pub struct NewSocket<'a> {
+    /// Where its packets go.
+    pub outbox: &'a Arc<Outbox>,
+    /// Its namespace.
+    pub namespace: &'a Name,
+    /// Its id, the name of its private room.
+    pub id: &'a SocketId,
+    /// The id that others are shown, where that is another one.
+    pub alias: Option<&'a SocketId>,
+    /// Rooms that it is in from the start.
+    pub rooms: &'a [CompactString],
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Shard(Mutex<State>);
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    sockets: Slab<Socket>,
+    namespaces: HashMap<Name, Namespace, RandomState>,
+    /// Number of the last union of rooms; sockets remember the last one that they were found in.
+    union: u64,
+}
+
+#[derive(Debug)]
+struct Socket {
+    outbox: Arc<Outbox>,
+    namespace: Name,
+    id: SocketId,
+    alias: Option<SocketId>,
+    rooms: Vec<Name>,
+    union: u64,
+}
+
+#[derive(Debug, Default)]
+struct Namespace {
+    sockets: Members,
+    rooms: HashMap<Name, Members, RandomState>,
+    private: HashMap<SocketId, u32, RandomState>,
+}
+
+impl Shard {
+    pub(super) fn add(&self, new: NewSocket<'_>, connect: Arc<Encoded>, tally: &mut Tally) -> u32 {
+        let mut state = self.0.lock();
+        let state = &mut *state;
+        let namespace = match state.namespaces.get_mut(new.namespace) {
+            Some(namespace) => namespace,
+            None => state
+                .namespaces
+                .entry(Arc::clone(new.namespace))
+                .or_default(),
+        };
+        let slot = state.sockets.insert(Socket {
+            outbox: Arc::clone(new.outbox),
+            namespace: Arc::clone(new.namespace),
+            id: new.id.clone(),
+            alias: new.alias.cloned(),
+            rooms: Vec::new(),
+            union: 0,
+        }) as u32;
+        for id in std::iter::once(new.id).chain(new.alias) {
+            namespace.private.insert(id.clone(), slot);
+        }
+        namespace.sockets.insert(slot, Arc::clone(new.outbox));
+        // The client's own task flushes; a flush here would write under the lock.
+        let _ = new.outbox.push(connect, tally);
+        state.enter(slot, new.rooms);
+        slot
+    }
+
+    pub(super) fn remove(&self, slot: u32) {
+        let mut state = self.0.lock();
+        let state = &mut *state;
+        let Some(socket) = state.sockets.try_remove(slot as usize) else {
+            return;
+        };
+        let Some(namespace) = state.namespaces.get_mut(&socket.namespace) else {
+            return;
+        };
+        for room in &socket.rooms {
+            namespace.leave(slot, room);
+        }
+        for id in std::iter::once(&socket.id).chain(&socket.alias) {
+            namespace.private.remove(id);
+        }
+        namespace.sockets.swap_remove(&slot);
+        if namespace.sockets.is_empty() {
+            state.namespaces.remove(&socket.namespace);
+        }
+    }
+
+    pub(super) fn join(
+        &self,
+        slot: u32,
+        rooms: &[CompactString],
+        rooms_max: usize,
+    ) -> Result<Vec<Name>, usize> {
+        let mut state = self.0.lock();
+        let Some(socket) = state.sockets.get(slot as usize) else {
+            return Ok(Vec::new());
+        };
+        let news = rooms
+            .iter()
+            .enumerate()
+            .filter(|(index, room)| !rooms[..*index].contains(room) && !socket.is_in(room))
+            .count();
+        let total = socket.rooms.len() + news;
+        if news > 0 && total > rooms_max {
+            return Err(total);
+        }
+        state.enter(slot, rooms);
+        Ok(state.rooms_of(slot))
+    }
+
+    pub(super) fn leave(&self, slot: u32, rooms: &[CompactString]) -> Vec<Name> {
+        let mut state = self.0.lock();
+        {
+            let State {
+                sockets,
+                namespaces,
+                ..
+            } = &mut *state;
+            if let Some(socket) = sockets.get_mut(slot as usize)
+                && let Some(namespace) = namespaces.get_mut(&socket.namespace)
+            {
+                for room in rooms {
+                    if let Some(at) = socket.rooms.iter().position(|name| **name == **room) {
+                        socket.rooms.remove(at); // keeps the order in which they were joined
+                        namespace.leave(slot, room);
+                    }
+                }
+            }
+        }
+        state.rooms_of(slot)
+    }
+
+    pub(super) fn rooms_of(&self, slot: u32) -> Vec<Name> {
+        self.0.lock().rooms_of(slot)
+    }
+
+    pub(super) fn is_member(&self, slot: u32, room: &str) -> bool {
+        let state = self.0.lock();
+        let Some(socket) = state.sockets.get(slot as usize) else {
+            return false;
+        };
+        let Some(namespace) = state.namespaces.get(&socket.namespace) else {
+            return false;
+        };
+        namespace.private.get(room) == Some(&slot)
+            || namespace
+                .rooms
+                .get(room)
+                .is_some_and(|members| members.contains_key(&slot))
+    }
+
+    pub(super) fn collect_rooms(&self, names: &mut HashSet<(Name, Name), RandomState>) {
+        let state = self.0.lock();
+        for (name, namespace) in &state.namespaces {
+            names.extend(
+                namespace
+                    .rooms
+                    .keys()
+                    .map(|room| (Arc::clone(name), Arc::clone(room))),
+            );
+        }
+    }
+
+    pub(super) fn sockets(&self) -> usize {
+        self.0.lock().sockets.len()
+    }
+
+    /// Puts the packets of `broadcasts` into their members' outboxes. Those that must be flushed come into `dirty`;
+    /// returns the number of deliveries.
+    pub(super) fn fill<'a>(
+        &self,
+        shard: ShardId,
+        broadcasts: impl Iterator<Item = &'a Broadcast>,
+        dirty: &mut Vec<Arc<Outbox>>,
+        tally: &mut Tally,
+    ) -> usize {
+        let mut state = self.0.lock();
+        broadcasts
+            .map(|broadcast| state.fill(shard, broadcast, dirty, tally))
+            .sum()
+    }
+}
+
+impl State {
+    /// Enters rooms, those that the socket is in already apart.
+    fn enter(&mut self, slot: u32, rooms: &[CompactString]) {
+        let Some(socket) = self.sockets.get_mut(slot as usize) else {
+            return;
+        };
+        let Some(namespace) = self.namespaces.get_mut(&socket.namespace) else {
+            return;
+        };
+        for room in rooms {
+            if !socket.is_in(room) {
+                socket
+                    .rooms
+                    .push(namespace.join(slot, room, &socket.outbox));
+            }
+        }
+    }
+
+    fn rooms_of(&self, slot: u32) -> Vec<Name> {
+        self.sockets
+            .get(slot as usize)
+            .map_or_else(Vec::new, |socket| socket.rooms.clone())
+    }
+
+    fn fill(
+        &mut self,
+        shard: ShardId,
+        broadcast: &Broadcast,
+        dirty: &mut Vec<Arc<Outbox>>,
+        tally: &mut Tally,
+    ) -> usize {
+        let Some(namespace) = self.namespaces.get(&broadcast.namespace) else {
+            return 0;
+        };
+        let except = broadcast
+            .except
+            .filter(|key| key.shard == shard)
+            .map(|key| key.slot);
+        let mut count = 0;
+        let mut push = |slot: u32, outbox: &Arc<Outbox>| {
+            if Some(slot) != except {
+                count += 1;
+                if outbox.push(Arc::clone(&broadcast.packet), tally) {
+                    dirty.push(Arc::clone(outbox));
+                }
+            }
+        };
+        match &broadcast.target {
+            Target::Namespace => namespace
+                .sockets
+                .iter()
+                .for_each(|(slot, outbox)| push(*slot, outbox)),
+            Target::Rooms(rooms) => match rooms.as_slice() {
+                [room] if !namespace.private.contains_key(&**room) => {
+                    if let Some(members) = namespace.rooms.get(&**room) {
+                        members
+                            .iter()
+                            .for_each(|(slot, outbox)| push(*slot, outbox));
+                    }
+                }
+                rooms => {
+                    self.union += 1;
+                    for room in rooms {
+                        for slot in namespace.slots(room) {
+                            let socket = &mut self.sockets[slot as usize];
+                            if std::mem::replace(&mut socket.union, self.union) != self.union {
+                                push(slot, &socket.outbox);
+                            }
+                        }
+                    }
+                }
+            },
+        }
+        count
+    }
+}
+
+impl Socket {
+    fn is_in(&self, room: &str) -> bool {
+        self.rooms.iter().any(|name| **name == *room)
+    }
+}
+
+impl Namespace {
+    /// Puts a socket into a room and returns the room's shared name.
+    fn join(&mut self, slot: u32, room: &str, outbox: &Arc<Outbox>) -> Name {
+        if let Some((name, members)) = self.rooms.get_key_value_mut(room) {
+            members.insert(slot, Arc::clone(outbox));
+            return Arc::clone(name);
+        }
+        let name: Name = room.into();
+        self.rooms
+            .entry(Arc::clone(&name))
+            .or_default()
+            .insert(slot, Arc::clone(outbox));
+        name
+    }
+
+    fn leave(&mut self, slot: u32, room: &str) {
+        if let Some(members) = self.rooms.get_mut(room) {
+            members.swap_remove(&slot);
+            if members.is_empty() {
+                self.rooms.remove(room);
+            }
+        }
+    }
+
+    /// The sockets in a room: its members, and the one whose private room it is.
+    fn slots(&self, room: &str) -> impl Iterator<Item = u32> {
+        let members = self
+            .rooms
+            .get(room)
+            .into_iter()
+            .flat_map(|members| members.keys().copied());
+        self.private.get(room).copied().into_iter().chain(members)
+    }
+}

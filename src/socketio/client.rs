@@ -1,0 +1,305 @@
+//! One client: owns its session's namespaces, and the attachments that are still to come.
+//!
+//! Packets are taken in the order in which they arrive, one at a time. What Node's server ends a session over ends it
+//! here as well.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+use tracing::{debug, error, info, trace};
+
+use super::SocketIo;
+use super::rules::Rules;
+use super::values::Values;
+use crate::engine::{Event, Session};
+use crate::hub::{Name, ShardId, SocketKey};
+use crate::protocol::engine::Message;
+use crate::protocol::ids::SocketId;
+use crate::protocol::socket::{Kind, Packet};
+use crate::protocol::{PacketType, Version, json};
+use crate::reason::Reason;
+
+/// Time in which the attachments of a packet must have come.
+const ATTACHMENTS_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The node's root namespace.
+pub(super) const ROOT: &str = "/";
+
+/// A client and its sockets.
+pub(super) struct Client {
+    pub(super) shared: Arc<SocketIo>,
+    pub(super) session: Session,
+    pub(super) shard: ShardId,
+    pub(super) sockets: Vec<Socket>,
+    /// A packet whose attachments are still to come.
+    partial: Option<Box<Partial>>,
+    /// When a namespace must have been entered.
+    connect_by: Option<Instant>,
+    /// The client is a 1.0.0 to 1.0.2, which reads acks in an older form.
+    pub(super) reads_old_acks: bool,
+    /// The client left its last namespace by itself.
+    has_left: bool,
+}
+
+/// A client in one namespace.
+pub(super) struct Socket {
+    pub(super) namespace: Name,
+    pub(super) rules: Arc<Rules>,
+    pub(super) key: SocketKey,
+    pub(super) id: SocketId,
+    /// The id that others are shown, where knowing the real one means being able to take the session over.
+    pub(super) alias: Option<SocketId>,
+    /// Rooms that it may be in: the limit, and those that it was put into.
+    pub(super) rooms_max: usize,
+}
+
+/// The beginning of a binary packet.
+struct Partial {
+    text: String,
+    /// How many are still to come.
+    missing: usize,
+    attachments: Vec<Bytes>,
+    bytes: usize,
+    by: Instant,
+}
+
+/// Serves one session until it is over.
+pub async fn serve(session: Session, shared: Arc<SocketIo>) {
+    let mut client = Client::new(session, shared);
+    let reason = client.run().await;
+    client.end(reason).await;
+}
+
+impl Socket {
+    /// The id that others are shown.
+    pub(super) fn shown_id(&self) -> &SocketId {
+        self.alias.as_ref().unwrap_or(&self.id)
+    }
+
+    pub(super) fn values(&self) -> Values<'_> {
+        Values {
+            user: None,
+            socket: self.shown_id().as_str(),
+            namespace: &self.namespace,
+        }
+    }
+}
+
+/// A broken invariant ends this client and nobody else.
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.forget_all();
+        if std::thread::panicking() {
+            self.shared.metrics.disconnected(Reason::Bug);
+            error!(reason = Reason::Bug.as_str(), "disconnected");
+        }
+    }
+}
+
+impl Client {
+    fn new(session: Session, shared: Arc<SocketIo>) -> Self {
+        info!(
+            protocol = session.version().as_str(),
+            transport = session.transport().as_str(),
+            address = %session.address(),
+            "connected"
+        );
+        let connect_by =
+            (session.version() == Version::V4).then(|| Instant::now() + shared.connect_timeout);
+        Self {
+            shard: shared.hub.assign(),
+            shared,
+            session,
+            sockets: Vec::new(),
+            partial: None,
+            connect_by,
+            reads_old_acks: false,
+            has_left: false,
+        }
+    }
+
+    async fn run(&mut self) -> Reason {
+        let mut result = if self.session.version() == Version::V3 {
+            self.connect_implicitly()
+        } else {
+            Ok(())
+        };
+        loop {
+            if let Err(reason) = result {
+                return reason;
+            }
+            self.session.set_alarm(self.alarm());
+            result = match self.session.next().await {
+                Ok(Event::Message(message)) => self.on_message(message).await,
+                Ok(Event::Alarm) => self.on_alarm(),
+                Err(reason) => Err(reason),
+            };
+        }
+    }
+
+    /// Takes the client out of everything, then tells it.
+    async fn end(&mut self, reason: Reason) {
+        let reason = match reason {
+            // Clients close their transport right behind their goodbye.
+            Reason::TransportClosed if self.has_left => Reason::ClientLeft,
+            reason => reason,
+        };
+        self.forget_all();
+        info!(reason = reason.as_str(), "disconnected");
+        self.session.close(reason).await;
+    }
+
+    fn alarm(&self) -> Option<Instant> {
+        let attachments_by = self.partial.as_ref().map(|partial| partial.by);
+        [self.connect_by, attachments_by]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn on_alarm(&mut self) -> Result<(), Reason> {
+        let now = Instant::now();
+        if self.connect_by.is_some_and(|by| by <= now) {
+            return Err(Reason::ConnectTimeout);
+        }
+        match &self.partial {
+            Some(partial) if partial.by <= now => Err(Reason::Malformed),
+            _ => Ok(()),
+        }
+    }
+
+    async fn on_message(&mut self, message: Message) -> Result<(), Reason> {
+        match message {
+            Message::Text(text) => self.on_text(text).await,
+            Message::Binary(bytes) => self.on_binary(bytes).await,
+        }
+    }
+
+    async fn on_text(&mut self, text: String) -> Result<(), Reason> {
+        trace!(packet = %text.escape_debug(), "received");
+        if self.partial.is_some() {
+            debug!("text instead of an attachment");
+            return Err(Reason::Malformed);
+        }
+        let packet = self.decode(&text)?;
+        if packet.attachments == 0 {
+            return self.on_packet(packet, Vec::new()).await;
+        }
+        self.socket(packet.namespace)?;
+        let missing = packet.attachments;
+        let by = Instant::now() + ATTACHMENTS_TIMEOUT;
+        let bytes = text.len();
+        self.partial = Some(Box::new(Partial {
+            text,
+            missing,
+            attachments: Vec::with_capacity(missing),
+            bytes,
+            by,
+        }));
+        Ok(())
+    }
+
+    async fn on_binary(&mut self, attachment: Bytes) -> Result<(), Reason> {
+        let Some(partial) = &mut self.partial else {
+            debug!("an attachment without a packet");
+            return Err(Reason::Malformed);
+        };
+        partial.bytes += attachment.len();
+        if partial.bytes > self.shared.payload_bytes_max {
+            return Err(Reason::TooLarge);
+        }
+        partial.attachments.push(attachment);
+        partial.missing -= 1;
+        if partial.missing > 0 {
+            return Ok(());
+        }
+        let Some(partial) = self.partial.take() else {
+            return Err(Reason::Bug);
+        };
+        let packet = self.decode(&partial.text)?;
+        json::check_placeholders(packet.json, packet.attachments).map_err(|error| {
+            debug!("illegal attachments: {error}");
+            Reason::Malformed
+        })?;
+        self.on_packet(packet, partial.attachments).await
+    }
+
+    fn decode<'a>(&self, text: &'a str) -> Result<Packet<'a>, Reason> {
+        Packet::decode(text, self.shared.limits.attachments).map_err(|error| {
+            debug!("{error}");
+            Reason::Malformed
+        })
+    }
+
+    async fn on_packet(
+        &mut self,
+        packet: Packet<'_>,
+        attachments: Vec<Bytes>,
+    ) -> Result<(), Reason> {
+        self.shared.metrics.received(match packet.kind {
+            Kind::Connect => PacketType::Connect,
+            Kind::Disconnect => PacketType::Disconnect,
+            Kind::Event => PacketType::Event,
+            Kind::Ack => PacketType::Ack,
+        });
+        match packet.kind {
+            Kind::Connect => self.on_connect(&packet),
+            Kind::Disconnect => self.on_disconnect(packet.namespace),
+            Kind::Event => self.on_event(&packet, attachments).await,
+            Kind::Ack => {
+                self.reads_old_acks |= packet.old_ack && self.session.version() == Version::V3;
+                // Nothing that we sent waits for an answer, so this one is late; late answers are no fault.
+                self.socket(packet.namespace).map(drop)
+            }
+        }
+    }
+
+    fn on_disconnect(&mut self, namespace: &str) -> Result<(), Reason> {
+        let index = self.socket(namespace)?;
+        let socket = self.sockets.remove(index);
+        self.forget(&socket);
+        self.has_left = self.sockets.is_empty();
+        debug!(namespace, "left");
+        Ok(())
+    }
+
+    fn forget_all(&mut self) {
+        for socket in std::mem::take(&mut self.sockets) {
+            self.forget(&socket);
+        }
+    }
+
+    /// Takes a socket out of the hub.
+    fn forget(&self, socket: &Socket) {
+        self.shared.hub.remove(socket.key);
+        self.shared
+            .namespaces
+            .release(&socket.namespace, &socket.rules);
+        if let Some(index) = socket.rules.index {
+            self.shared.metrics.sockets(index).dec();
+        }
+    }
+
+    /// The place of the socket in a namespace. A packet for a namespace that was not entered ends the session, as in Node.
+    pub(super) fn socket(&self, namespace: &str) -> Result<usize, Reason> {
+        self.sockets
+            .iter()
+            .position(|socket| *socket.namespace == *namespace)
+            .ok_or_else(|| {
+                debug!(namespace, "a packet for a namespace that was not entered");
+                Reason::Malformed
+            })
+    }
+
+    /// A namespace was entered: the time to do so no longer runs.
+    pub(super) fn entered(&mut self, socket: Socket) {
+        if let Some(index) = socket.rules.index {
+            self.shared.metrics.sockets(index).inc();
+        }
+        self.sockets.push(socket);
+        self.connect_by = None;
+        self.has_left = false;
+    }
+}
