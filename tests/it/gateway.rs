@@ -1,0 +1,115 @@
+//! A real gateway in this process, on ports that the system picks.
+//!
+//! Never waits for a drain when it is dropped: whoever wants to see one stops the gateway by hand.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use roomcast::config::Config;
+use roomcast::server::{Ended, Server};
+use tokio::task::JoinHandle;
+
+use crate::client::http::{Request, Response, request};
+use crate::client::{DEADLINE, LOOK_AGAIN, within};
+
+/// A namespace `/` whose event `echo` is answered with its own arguments.
+pub const ECHO: &str = r#"
+[[namespace]]
+name = "/"
+[[namespace.event]]
+name = "echo"
+action = "ack"
+"#;
+
+/// A running gateway.
+pub struct TestGateway {
+    /// Where clients connect.
+    pub address: SocketAddr,
+    /// Where health and metrics are.
+    pub admin: SocketAddr,
+    stop: Box<dyn Fn() + Send + Sync>,
+    stop_now: Box<dyn Fn() + Send + Sync>,
+    task: Option<JoinHandle<Ended>>,
+}
+
+impl TestGateway {
+    /// Starts a gateway with the defaults and `settings`: keys in full (`engine.eio3 = false`), `[[namespace]]` last.
+    pub async fn start(settings: &str) -> Self {
+        let ports = "server.listen = \"127.0.0.1:0\"\nadmin.listen = \"127.0.0.1:0\"\n";
+        let config = Config::from_toml(&format!("{ports}{settings}")).expect("settings of a test");
+        let server = Server::bind(config).await.expect("free ports");
+        let (first, second) = (server.stopper(), server.stopper());
+        Self {
+            address: server.client_addr(),
+            admin: server.admin_addr(),
+            stop: Box::new(move || first.stop()),
+            stop_now: Box::new(move || second.stop_now()),
+            task: Some(tokio::spawn(server.run())),
+        }
+    }
+
+    /// A gateway as it is without any setting.
+    pub async fn plain() -> Self {
+        Self::start("").await
+    }
+
+    /// Begins to drain, as the first signal does.
+    pub fn stop(&self) {
+        (self.stop)();
+    }
+
+    /// Stops at once, as the second signal does.
+    pub fn stop_now(&self) {
+        (self.stop_now)();
+    }
+
+    /// Waits until the gateway has stopped by itself.
+    pub async fn ended(&mut self) -> Ended {
+        within(self.task.take().expect("a gateway that runs")).await.expect("no panic")
+    }
+
+    /// A GET on the admin listener.
+    pub async fn admin_get(&self, target: &str) -> Response {
+        request(self.admin, &Request::get(target)).await
+    }
+
+    /// The value of a series in /metrics, `None` where it is missing.
+    pub async fn metric(&self, series: &str) -> Option<f64> {
+        let metrics = self.admin_get("/metrics").await;
+        let wanted = sorted(series);
+        let mut lines = metrics.text().lines().filter_map(|line| line.rsplit_once(' '));
+        lines.find_map(|(series, value)| (sorted(series) == wanted).then(|| value.parse().ok()).flatten())
+    }
+
+    /// Waits until a series in /metrics has this value.
+    pub async fn reaches(&self, series: &str, value: f64) {
+        let started = Instant::now();
+        loop {
+            let now = self.metric(series).await;
+            if now == Some(value) {
+                return;
+            }
+            assert!(started.elapsed() < DEADLINE, "{series} is {now:?} and not {value}");
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// Waits until this many sessions have ended for this reason.
+    pub async fn has_ended(&self, reason: &str, sessions: f64) {
+        self.reaches(&format!("roomcast_disconnects_total{{reason=\"{reason}\"}}"), sessions).await;
+    }
+}
+
+impl Drop for TestGateway {
+    fn drop(&mut self) {
+        (self.stop_now)();
+    }
+}
+
+/// A series with its labels in alphabetical order.
+fn sorted(series: &str) -> String {
+    let Some((name, labels)) = series.split_once('{') else { return series.into() };
+    let mut labels: Vec<_> = labels.trim_end_matches('}').split(',').collect();
+    labels.sort_unstable();
+    format!("{name}{{{}}}", labels.join(","))
+}
