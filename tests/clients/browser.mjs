@@ -5,10 +5,11 @@
  */
 
 import { once } from 'node:events';
-import { readFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 
 import { chromium } from 'playwright-core';
 
@@ -16,6 +17,9 @@ const here = path.dirname(fileURLToPath(import.meta.url));
 
 /** A name that is this machine for the browser, and a foreign site for the gateway. */
 export const FOREIGN_HOST = 'foreign.test';
+
+/** In place of a host: the page is a file on this machine, as in a mobile app's shell. */
+export const FILE = Symbol('file');
 
 /** Where each generation keeps its bundle. */
 const BUNDLES = {
@@ -56,11 +60,12 @@ const FLAGS = [
   `--host-resolver-rules=MAP ${FOREIGN_HOST} 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost`,
 ];
 
-const html = (generation) => `<!doctype html>
+/** A page; `from` is where its scripts come from. */
+const html = (generation, from = '') => `<!doctype html>
 <meta charset="utf-8">
 <title>socket.io-client ${generation}</title>
-<script src="/bundle/${generation}"></script>
-<script type="module" src="/page.mjs"></script>
+<script src="${from}/bundle/${generation}"></script>
+<script type="module" src="${from}/page.mjs"></script>
 `;
 
 /** What the page server answers: content type and text, or nothing. */
@@ -99,7 +104,11 @@ export class Browser {
     browser.server = createServer((request, response) => {
       content(request.url).then(
         (found) => {
-          response.writeHead(found ? 200 : 404, { 'Content-Type': `${found?.[0] ?? 'text/plain'}; charset=utf-8` });
+          response.writeHead(found ? 200 : 404, {
+            'Content-Type': `${found?.[0] ?? 'text/plain'}; charset=utf-8`,
+            // Pages from files may load the scripts too.
+            'Access-Control-Allow-Origin': '*',
+          });
           response.end(found?.[1]);
         },
         (error) => response.writeHead(500).end(error.message),
@@ -122,9 +131,17 @@ export class Browser {
     const context = await this.chromium.newContext();
     t.after(() => context.close());
     const page = await context.newPage();
-    await page.goto(`http://${host}:${this.port}/client/${generation}`);
+    await page.goto(host === FILE ? await this.#file(generation) : `http://${host}:${this.port}/client/${generation}`);
     await page.waitForFunction(() => window.page && window.io);
     return new Page(page, generation);
+  }
+
+  /** The address of a page that is a file. */
+  async #file(generation) {
+    this.directory ??= await mkdtemp(path.join(tmpdir(), 'roomcast-pages-'));
+    const file = path.join(this.directory, `${generation}.html`);
+    await writeFile(file, html(generation, `http://127.0.0.1:${this.port}`));
+    return pathToFileURL(file).href;
   }
 
   /** A page whose client is on its way over one of the ways. */
@@ -145,6 +162,7 @@ export class Browser {
 
   async stop() {
     await this.chromium?.close();
+    if (this.directory) await rm(this.directory, { recursive: true });
     this.server.closeAllConnections();
     this.server.close();
   }

@@ -6,7 +6,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 
-import { BUNDLED, Browser, FOREIGN_HOST, waysOf } from './browser.mjs';
+import { BUNDLED, Browser, FILE, FOREIGN_HOST, waysOf } from './browser.mjs';
 import { open } from './clients.mjs';
 import { Gateway } from './gateway.mjs';
 import { VALUES, binaries } from './samples.mjs';
@@ -189,7 +189,7 @@ describe('origins', () => {
   let listed;
   before(async () => {
     closed = await Gateway.start();
-    listed = await Gateway.start({ server: `origins = ["http://${FOREIGN_HOST}:${browser.port}"]` });
+    listed = await Gateway.start({ server: `origins = ["http://${FOREIGN_HOST}:${browser.port}", "null"]` });
   });
   after(async () => {
     await closed.stop();
@@ -206,6 +206,13 @@ describe('origins', () => {
       it(`${generation}, ${way}: a page of a listed site is served`, async (t) => {
         const page = await browser.openClient(t, listed.url, { generation, way, host: FOREIGN_HOST });
         assert.deepEqual((await page.ask('join', 'room')).rooms, ['room']);
+      });
+
+      it(`${generation}, ${way}: a page that is a file is refused, and served where "null" is listed`, async (t) => {
+        const page = await browser.startClient(t, closed.url, { generation, way, host: FILE });
+        assert.match(await page.refused(), /error/);
+        const welcome = await browser.openClient(t, listed.url, { generation, way, host: FILE });
+        assert.deepEqual((await welcome.ask('join', 'room')).rooms, ['room']);
       });
     }
   }

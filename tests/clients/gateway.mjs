@@ -25,6 +25,11 @@ const BINARY = path.resolve(process.env.ROOMCAST_BIN ?? path.join(here, '../../t
 /** The exit code for an address that is taken: the one failure that is tried again. */
 const UNAVAILABLE = 69;
 
+/** Gateways that run: none may outlive the test process, however that ends. */
+const running = new Set();
+process.on('exit', () => running.forEach((child) => child.kill('SIGKILL')));
+process.once('SIGTERM', () => process.exit(1));
+
 /** A port that was free a moment ago. */
 export async function freePort() {
   const server = createServer();
@@ -117,6 +122,8 @@ ${rest}
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     this.#child = child;
+    running.add(child);
+    child.once('close', () => running.delete(child));
     this.#ended = new Promise((resolve, reject) => {
       child.once('error', (error) => reject(new Error(`cannot run ${BINARY}: ${error.message}`)));
       child.once('close', (code, signal) => resolve({ code, signal }));
