@@ -1,0 +1,181 @@
+/**
+ * Runs the built gateway for a test file: a configuration in a directory of its own, free ports, a clean stop.
+ *
+ * Must never signal a process it did not start, and never let a run pass in which the gateway panicked or
+ * ended otherwise than it should.
+ */
+
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+
+import { within } from './wrap.mjs';
+
+const here = path.dirname(fileURLToPath(import.meta.url));
+
+/** The binary under test. */
+const BINARY = path.resolve(process.env.ROOMCAST_BIN ?? path.join(here, '../../target/release/roomcast'));
+
+/** The exit code for an address that is taken: the one failure that is tried again. */
+const UNAVAILABLE = 69;
+
+/** Gateways that run: none may outlive the test process, however that ends. */
+const running = new Set();
+process.on('exit', () => running.forEach((child) => child.kill('SIGKILL')));
+process.once('SIGTERM', () => process.exit(1));
+
+/** A port that was free a moment ago. */
+export async function freePort() {
+  const server = createServer();
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address();
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+/** The environment without anything that would configure the gateway behind the test's back. */
+function cleanEnvironment() {
+  const kept = Object.entries(process.env).filter(([name]) => !name.startsWith('ROOMCAST_'));
+  return { ...Object.fromEntries(kept), RUST_BACKTRACE: '1' };
+}
+
+/** A running gateway. */
+export class Gateway {
+  #child;
+  #ended;
+  #directory;
+  #configuration;
+
+  /** Everything it logged, over restarts. */
+  log = '';
+
+  constructor(directory, configuration) {
+    this.#directory = directory;
+    this.#configuration = configuration;
+  }
+
+  /**
+   * Starts one and waits until it is ready.
+   * `server`: lines for the section [server]; `rest`: whole sections and [[namespace]] tables.
+   */
+  static async start({ server = '', rest = '' } = {}) {
+    const directory = await mkdtemp(path.join(tmpdir(), 'roomcast-test-'));
+    const gateway = new Gateway(directory, { server, rest });
+    for (let attempt = 1; ; attempt += 1) {
+      gateway.port = await freePort();
+      gateway.adminPort = await freePort();
+      try {
+        await gateway.launch();
+        return gateway;
+      } catch (error) {
+        // Somebody else can take a port between our look and the gateway's.
+        if (error.exitCode === UNAVAILABLE && attempt < 3) continue;
+        await rm(directory, { recursive: true });
+        throw error;
+      }
+    }
+  }
+
+  /** What clients connect to. */
+  get url() {
+    return `http://127.0.0.1:${this.port}`;
+  }
+
+  /** The admin listener. */
+  get adminUrl() {
+    return `http://127.0.0.1:${this.adminPort}`;
+  }
+
+  #toml() {
+    const { server, rest } = this.#configuration;
+    return `
+[server]
+listen = "127.0.0.1:${this.port}"
+${server}
+[admin]
+listen = "127.0.0.1:${this.adminPort}"
+[drain]
+delay = "0s"
+spread = "0s"
+timeout = "1s"
+[log]
+level = "info"
+${rest}
+`;
+  }
+
+  /** Starts the process on the ports it has, and waits until it is ready. */
+  async launch() {
+    const file = path.join(this.#directory, 'roomcast.toml');
+    await writeFile(file, this.#toml());
+    const child = spawn(BINARY, ['serve', '--config', file], {
+      cwd: this.#directory,
+      env: cleanEnvironment(),
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    this.#child = child;
+    running.add(child);
+    child.once('close', () => running.delete(child));
+    this.#ended = new Promise((resolve, reject) => {
+      child.once('error', (error) => reject(new Error(`cannot run ${BINARY}: ${error.message}`)));
+      child.once('close', (code, signal) => resolve({ code, signal }));
+    });
+    // The failure is reported where it is awaited; until then it must not count as unhandled.
+    this.#ended.catch(() => {});
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.setEncoding('utf8');
+      stream.on('data', (text) => (this.log += text));
+    }
+    await this.#ready();
+  }
+
+  async #ready() {
+    let ended;
+    const watch = this.#ended.then((end) => (ended = end));
+    const answers = async () => {
+      while (!ended) {
+        const answer = await fetch(`${this.adminUrl}/readyz`).catch(() => undefined);
+        await answer?.arrayBuffer();
+        if (answer?.ok) return;
+        await pause(20);
+      }
+    };
+    await within(Promise.race([answers(), watch]), () => `the gateway is ready\n${this.log}`);
+    if (ended) {
+      const error = new Error(`the gateway ended at once: ${JSON.stringify(ended)}\n${this.log}`);
+      error.exitCode = ended.code;
+      throw error;
+    }
+  }
+
+  /** Asks it to stop and waits for it; its directory stays, so that `launch` can bring it back. */
+  async halt(exitCode = 0) {
+    if (this.#child.exitCode === null && this.#child.signalCode === null) this.#child.kill('SIGTERM');
+    try {
+      const { code, signal } = await within(this.#ended, () => `the gateway stops\n${this.log}`);
+      assert.equal(signal, null, `the gateway was killed by ${signal}\n${this.log}`);
+      assert.equal(code, exitCode, `the gateway's exit code\n${this.log}`);
+      assert.doesNotMatch(this.log, /panic/i, 'the gateway panicked');
+    } catch (error) {
+      this.#child.kill('SIGKILL');
+      throw error;
+    }
+  }
+
+  /** Stops it for good: the exit code must be that of a clean stop, and nothing may have panicked. */
+  async stop() {
+    try {
+      await this.halt();
+    } finally {
+      await rm(this.#directory, { recursive: true });
+    }
+  }
+}
