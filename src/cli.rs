@@ -204,9 +204,7 @@ fn serve(settings: &Settings) -> ExitCode {
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -246,9 +244,7 @@ fn refuse(problems: &Problems) -> ExitCode {
     let errors = count(problems.errors.len(), "error");
     let warnings = count(problems.warnings.len(), "warning");
     complain(problems);
-    complain(&format!(
-        "The configuration cannot be used: {errors}, {warnings}."
-    ));
+    complain(&format!("The configuration cannot be used: {errors}, {warnings}."));
     ExitCode::from(USAGE)
 }
 
@@ -263,14 +259,8 @@ fn count(number: usize, noun: &str) -> String {
 
 /// Asks a node's admin listener whether it is ready.
 fn health(admin: Option<String>) -> ExitCode {
-    let from_environment = || {
-        std::env::var(ADMIN_VARIABLE)
-            .ok()
-            .filter(|url| !url.is_empty())
-    };
-    let url = admin
-        .or_else(from_environment)
-        .unwrap_or_else(|| ADMIN_URL.to_owned());
+    let from_environment = || std::env::var(ADMIN_VARIABLE).ok().filter(|url| !url.is_empty());
+    let url = admin.or_else(from_environment).unwrap_or_else(|| ADMIN_URL.to_owned());
     let Some(host) = host_of(&url) else {
         complain(&format!(
             "roomcast: \"{url}\" is not the URL of an admin listener: write it as {ADMIN_URL}"
@@ -301,9 +291,7 @@ fn host_of(url: &str) -> Option<String> {
     if host.is_empty() || !host.chars().all(is_plain) {
         return None;
     }
-    let has_port = host
-        .rsplit_once(':')
-        .is_some_and(|(_, port)| !port.contains(']'));
+    let has_port = host.rsplit_once(':').is_some_and(|(_, port)| !port.contains(']'));
     Some(if has_port {
         host.to_owned()
     } else {
@@ -314,9 +302,7 @@ fn host_of(url: &str) -> Option<String> {
 /// `GET /readyz`: the status and the body.
 fn ask_readiness(host: &str) -> anyhow::Result<(u16, String)> {
     let deadline = Instant::now() + HEALTH_TIMEOUT;
-    let addresses = host
-        .to_socket_addrs()
-        .with_context(|| format!("cannot find {host}"))?;
+    let addresses = host.to_socket_addrs().with_context(|| format!("cannot find {host}"))?;
     let mut connected = None;
     for address in addresses {
         connected = Some(TcpStream::connect_timeout(&address, left(deadline)?));
@@ -361,10 +347,7 @@ fn left(deadline: Instant) -> anyhow::Result<Duration> {
 
 /// Writes data to stdout.
 fn print(text: &str) -> ExitCode {
-    match stdout()
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout().flush())
-    {
+    match stdout().write_all(text.as_bytes()).and_then(|()| stdout().flush()) {
         Ok(()) => ExitCode::SUCCESS,
         // The reader has seen enough: `roomcast config | head`.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,

@@ -53,12 +53,7 @@ pub enum Ended {
 }
 
 /// Takes the node out of service as `config` says; at once when `stop` says so.
-pub async fn drain(
-    config: &Config,
-    engine: &Engine,
-    health: &Health,
-    stop: &mut watch::Receiver<Stop>,
-) -> Ended {
+pub async fn drain(config: &Config, engine: &Engine, health: &Health, stop: &mut watch::Receiver<Stop>) -> Ended {
     health.draining();
     if *stop.borrow() < Stop::Now {
         let leave = leave(config, engine);

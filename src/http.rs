@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
-use hyper::body::Incoming;
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
-use hyper::{Response, StatusCode};
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue, TRANSFER_ENCODING};
+use hyper::http::uri::Authority;
+use hyper::{Method, Request, Response, StatusCode, Version};
 use serde::{Deserialize, Serialize, Serializer};
 
 /// The body of every answer.
@@ -35,8 +36,11 @@ pub enum BodyError {
 /// # Errors
 /// When it is longer, breaks off, or takes more than 15 seconds.
 pub async fn read_body(body: Incoming, bytes_max: usize) -> Result<Bytes, BodyError> {
-    let collected =
-        tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, bytes_max).collect()).await;
+    // A length that is announced is judged before a byte of it has come.
+    if body.size_hint().lower() > bytes_max as u64 {
+        return Err(BodyError::TooLarge);
+    }
+    let collected = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, bytes_max).collect()).await;
     match collected {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(BodyError::TooLarge),
@@ -44,12 +48,41 @@ pub async fn read_body(body: Incoming, bytes_max: usize) -> Result<Bytes, BodyEr
     }
 }
 
+/// Whether a proxy before us could take this request for another one than we do: then it is not answered but refused,
+/// and the connection closed (request smuggling). What hyper refuses itself is not looked at again.
+pub fn is_ambiguous(request: &Request<Incoming>) -> bool {
+    let headers = request.headers();
+    let hosts = headers.get_all(HOST).iter().count();
+    let needs_host = request.version() != Version::HTTP_10;
+    if hosts > 1 || (needs_host && hosts == 0) || headers.get_all(CONTENT_LENGTH).iter().count() > 1 {
+        return true;
+    }
+    let is_elsewhere = |authority: &Authority| headers.get(HOST).is_none_or(|host| host != authority.as_str());
+    if request.uri().authority().is_some_and(is_elsewhere) {
+        return true;
+    }
+    let coding = headers.get(TRANSFER_ENCODING);
+    if coding.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked") || !needs_host) {
+        return true;
+    }
+    match *request.method() {
+        Method::CONNECT | Method::TRACE => true,
+        Method::GET | Method::HEAD => !request.body().is_end_stream(),
+        _ => false,
+    }
+}
+
+/// The answer to an ambiguous request.
+pub fn refuse_ambiguous() -> Response<Body> {
+    let mut response = response(StatusCode::BAD_REQUEST, "text/plain", "ambiguous request\n");
+    response
+        .headers_mut()
+        .insert(CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
 /// An answer with this content type, not to be kept by caches.
-pub fn response(
-    status: StatusCode,
-    content_type: &'static str,
-    body: impl Into<Bytes>,
-) -> Response<Body> {
+pub fn response(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response<Body> {
     let mut response = Response::new(Body::new(body.into()));
     *response.status_mut() = status;
     response

@@ -7,17 +7,15 @@ use std::time::Duration;
 
 use prometheus::core::{Atomic, GenericCounter, GenericGauge};
 use prometheus::{
-    Encoder as _, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder as _, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 
 use crate::protocol::{PacketType, Version};
 use crate::reason::Reason;
 
 /// Bounds of `event_duration_seconds`: from a rule that only reads memory to one that waits for a full queue.
-const EVENT_BUCKETS: [f64; 10] = [
-    0.000_005, 0.000_02, 0.000_1, 0.000_5, 0.002, 0.01, 0.05, 0.25, 1.0, 5.0,
-];
+const EVENT_BUCKETS: [f64; 10] = [0.000_005, 0.000_02, 0.000_1, 0.000_5, 0.002, 0.01, 0.05, 0.25, 1.0, 5.0];
 
 /// A transport in labels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -177,9 +175,7 @@ impl Metrics {
     /// When two series have one name, which is a bug.
     pub fn new(namespaces: &[&str]) -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
-        registry.register(Box::new(
-            prometheus::process_collector::ProcessCollector::for_self(),
-        ))?;
+        registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
         let new = Registrar(&registry);
         let version = [env!("CARGO_PKG_VERSION")];
         gauges(
@@ -196,8 +192,7 @@ impl Metrics {
             &["action"],
         )?;
         registry.register(Box::new(event_duration.clone()))?;
-        let connections =
-            new.gauge_vec("connections", "Open sessions", &["transport", "protocol"])?;
+        let connections = new.gauge_vec("connections", "Open sessions", &["transport", "protocol"])?;
         let handshakes = new.counter_vec(
             "handshakes_total",
             "Handshakes, by how they ended",
@@ -219,11 +214,7 @@ impl Metrics {
             connections,
             handshakes,
             sockets: gauges(
-                new.gauge_vec(
-                    "sockets",
-                    "Sockets, by configured namespace",
-                    &["namespace"],
-                )?,
+                new.gauge_vec("sockets", "Sockets, by configured namespace", &["namespace"])?,
                 namespaces,
             ),
             rooms: new.gauge("rooms", "Rooms with members, without private ones")?,
@@ -243,19 +234,13 @@ impl Metrics {
                 new.counter_vec("packets_sent_total", "Packets to clients", &["type"])?,
                 &kinds,
             ),
-            bytes_received: new.counter(
-                "bytes_received_total",
-                "Bytes from clients, past HTTP and TLS",
-            )?,
+            bytes_received: new.counter("bytes_received_total", "Bytes from clients, past HTTP and TLS")?,
             bytes_sent: new.counter("bytes_sent_total", "Bytes to clients, past HTTP and TLS")?,
             broadcasts: counters(
                 new.counter_vec("broadcasts_total", "Broadcasts, by origin", &["origin"])?,
                 Origin::LABELS,
             ),
-            deliveries: new.counter(
-                "deliveries_total",
-                "Packets handed to members by broadcasts",
-            )?,
+            deliveries: new.counter("deliveries_total", "Packets handed to members by broadcasts")?,
             dropped: counters(
                 new.counter_vec("dropped_total", "Events not done, by reason", &["reason"])?,
                 Refusal::LABELS,
@@ -272,12 +257,7 @@ impl Metrics {
     }
 
     /// A handshake ended; `None` where the transport or protocol is none that we know.
-    pub fn handshake(
-        &self,
-        transport: Option<Transport>,
-        version: Option<Version>,
-        result: Handshake,
-    ) {
+    pub fn handshake(&self, transport: Option<Transport>, version: Option<Version>, result: Handshake) {
         let labels = [
             transport.map_or(UNKNOWN, Transport::as_str),
             version.map_or(UNKNOWN, Version::as_str),
@@ -382,51 +362,26 @@ impl Registrar<'_> {
         self.register(GenericGauge::with_opts(Self::opts(name, help))?)
     }
 
-    fn counter_vec(
-        &self,
-        name: &str,
-        help: &str,
-        labels: &[&str],
-    ) -> Result<IntCounterVec, prometheus::Error> {
+    fn counter_vec(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
         self.register(IntCounterVec::new(Self::opts(name, help), labels)?)
     }
 
-    fn gauge_vec(
-        &self,
-        name: &str,
-        help: &str,
-        labels: &[&str],
-    ) -> Result<IntGaugeVec, prometheus::Error> {
+    fn gauge_vec(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
         self.register(IntGaugeVec::new(Self::opts(name, help), labels)?)
     }
 
-    fn register<C: prometheus::core::Collector + Clone + 'static>(
-        &self,
-        collector: C,
-    ) -> Result<C, prometheus::Error> {
+    fn register<C: prometheus::core::Collector + Clone + 'static>(&self, collector: C) -> Result<C, prometheus::Error> {
         self.0.register(Box::new(collector.clone()))?;
         Ok(collector)
     }
 }
 
-fn counters<P: Atomic>(
-    family: prometheus::core::GenericCounterVec<P>,
-    labels: &[&str],
-) -> Vec<GenericCounter<P>> {
-    labels
-        .iter()
-        .map(|label| family.with_label_values(&[label]))
-        .collect()
+fn counters<P: Atomic>(family: prometheus::core::GenericCounterVec<P>, labels: &[&str]) -> Vec<GenericCounter<P>> {
+    labels.iter().map(|label| family.with_label_values(&[label])).collect()
 }
 
-fn gauges<P: Atomic>(
-    family: prometheus::core::GenericGaugeVec<P>,
-    labels: &[&str],
-) -> Vec<GenericGauge<P>> {
-    labels
-        .iter()
-        .map(|label| family.with_label_values(&[label]))
-        .collect()
+fn gauges<P: Atomic>(family: prometheus::core::GenericGaugeVec<P>, labels: &[&str]) -> Vec<GenericGauge<P>> {
+    labels.iter().map(|label| family.with_label_values(&[label])).collect()
 }
 
 #[cfg(test)]
@@ -439,9 +394,7 @@ mod tests {
         let text = String::from_utf8(metrics.render(&Snapshot::default()).unwrap()).unwrap();
         for reason in Reason::ALL {
             assert!(
-                text.contains(&format!(
-                    "roomcast_disconnects_total{{reason=\"{reason}\"}} 0"
-                )),
+                text.contains(&format!("roomcast_disconnects_total{{reason=\"{reason}\"}} 0")),
                 "{reason}"
             );
         }

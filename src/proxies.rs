@@ -14,19 +14,13 @@ pub struct Proxies(Vec<IpNet>);
 impl Proxies {
     /// Networks in CIDR notation, or single addresses; what is neither is left out, as the configuration was checked.
     pub fn new(networks: &[String]) -> Self {
-        let parse = |text: &String| {
-            text.parse()
-                .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
-                .ok()
-        };
+        let parse = |text: &String| text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).ok();
         Self(networks.iter().filter_map(parse).collect())
     }
 
     /// Whether forwarding headers from this address are believed.
     pub fn trusts(&self, address: IpAddr) -> bool {
-        self.0
-            .iter()
-            .any(|network| network.contains(&address.to_canonical()))
+        self.0.iter().any(|network| network.contains(&address.to_canonical()))
     }
 
     /// The client's address: the last one in `X-Forwarded-For` that is not a trusted proxy itself, as everything
@@ -57,11 +51,9 @@ impl Proxies {
 /// An address with or without a port, as proxies write them.
 fn address(text: &str) -> Option<IpAddr> {
     let bare = text.trim_start_matches('[').trim_end_matches(']');
-    bare.parse().ok().or_else(|| {
-        text.parse::<std::net::SocketAddr>()
-            .ok()
-            .map(|address| address.ip())
-    })
+    bare.parse()
+        .ok()
+        .or_else(|| text.parse::<std::net::SocketAddr>().ok().map(|address| address.ip()))
 }
 
 #[cfg(test)]
@@ -86,11 +78,7 @@ mod tests {
                 .into_iter()
                 .collect();
             let client = proxies.client(peer.parse().unwrap(), &headers);
-            assert_eq!(
-                client,
-                expected.parse::<IpAddr>().unwrap(),
-                "{peer} {forwarded}"
-            );
+            assert_eq!(client, expected.parse::<IpAddr>().unwrap(), "{peer} {forwarded}");
         }
     }
 }

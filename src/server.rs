@@ -89,7 +89,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const SPARE_DESCRIPTORS: u64 = 256;
 
 /// What a client over the limit gets before its connection is closed.
-const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+const FULL: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
 /// A gateway that is bound to its addresses.
 #[derive(Debug)]
@@ -141,10 +142,8 @@ impl Stopper {
 pub async fn serve(config: crate::config::Config) -> Result<Ended, ServeError> {
     let server = Server::bind(config).await?;
     let stopper = server.stopper();
-    let mut interrupt =
-        signal(SignalKind::interrupt()).map_err(unavailable("signals cannot be received"))?;
-    let mut terminate =
-        signal(SignalKind::terminate()).map_err(unavailable("signals cannot be received"))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(unavailable("signals cannot be received"))?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(unavailable("signals cannot be received"))?;
     let signals = async {
         let mut is_second = false;
         loop {
@@ -172,9 +171,7 @@ impl Server {
     pub async fn bind(config: crate::config::Config) -> Result<Self, ServeError> {
         let descriptors = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(1024);
         let connections_max = match config.limits.connections {
-            0 => {
-                usize::try_from(descriptors.saturating_sub(SPARE_DESCRIPTORS)).unwrap_or(usize::MAX)
-            }
+            0 => usize::try_from(descriptors.saturating_sub(SPARE_DESCRIPTORS)).unwrap_or(usize::MAX),
             limit => limit,
         };
         let mut clients = Vec::new();
@@ -230,19 +227,9 @@ impl Server {
         let closed = watch::Sender::new(());
         let mut listeners = JoinSet::new();
         for listener in clients {
-            listeners.spawn(accept(
-                listener,
-                Arc::clone(&parts),
-                Port::Clients,
-                closed.subscribe(),
-            ));
+            listeners.spawn(accept(listener, Arc::clone(&parts), Port::Clients, closed.subscribe()));
         }
-        listeners.spawn(accept(
-            admin,
-            Arc::clone(&parts),
-            Port::Admin,
-            closed.subscribe(),
-        ));
+        listeners.spawn(accept(admin, Arc::clone(&parts), Port::Admin, closed.subscribe()));
         parts.health.started();
         let mut stop = stop.subscribe();
         let _ = stop.wait_for(|stop| *stop != Stop::No).await;
@@ -269,9 +256,7 @@ async fn accept(listener: TcpListener, parts: Arc<Parts>, port: Port, closed: wa
             Ok((stream, peer)) => {
                 let _ = stream.set_nodelay(true); // a connection that is gone says so soon enough
                 let lease = match port {
-                    Port::Clients => {
-                        Lease::take(parts.health.connections(), parts.health.connections_max())
-                    }
+                    Port::Clients => Lease::take(parts.health.connections(), parts.health.connections_max()),
                     Port::Admin => Lease::take(&Arc::default(), usize::MAX), // operators are let in at any time
                 };
                 match lease {
@@ -329,9 +314,7 @@ impl Parts {
             .iter()
             .map(|namespace| namespace.name.as_str())
             .collect();
-        let metrics = Arc::new(
-            Metrics::new(&namespaces).map_err(unavailable("the metrics cannot be set up"))?,
-        );
+        let metrics = Arc::new(Metrics::new(&namespaces).map_err(unavailable("the metrics cannot be set up"))?);
         let ids = Arc::new(IdGenerator::new().map_err(unavailable("no ids can be made"))?);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let (hub, _) = Hub::new(cores, Arc::clone(&metrics));
@@ -379,13 +362,10 @@ impl Parts {
         })
     }
 
-    async fn respond(
-        &self,
-        request: Request<Incoming>,
-        peer: IpAddr,
-        port: Port,
-        lease: Arc<Lease>,
-    ) -> Response<Body> {
+    async fn respond(&self, request: Request<Incoming>, peer: IpAddr, port: Port, lease: Arc<Lease>) -> Response<Body> {
+        if http::is_ambiguous(&request) {
+            return http::refuse_ambiguous();
+        }
         if port == Port::Admin {
             return self.admin.respond(&request);
         }
@@ -404,9 +384,10 @@ impl Parts {
         }
         match (path, &self.demo) {
             ("/", Some(page)) => demo::response(page),
-            _ => self.health.respond(path, false).unwrap_or_else(|| {
-                http::response(StatusCode::NOT_FOUND, "text/plain", "not found\n")
-            }),
+            _ => self
+                .health
+                .respond(path, false)
+                .unwrap_or_else(|| http::response(StatusCode::NOT_FOUND, "text/plain", "not found\n")),
         }
     }
 
@@ -428,16 +409,12 @@ impl Parts {
 }
 
 /// What a page gets that looks for the client where a Node server has it.
-const BUNDLE_HINT: &str =
-    "This gateway serves no client: load socket.io.min.js from your own site.\n";
+const BUNDLE_HINT: &str = "This gateway serves no client: load socket.io.min.js from your own site.\n";
 
 async fn listen(address: &str) -> Result<TcpListener, ServeError> {
     let why = format!("cannot listen on {address}");
     let mut last = None;
-    for resolved in tokio::net::lookup_host(address)
-        .await
-        .map_err(unavailable(&why))?
-    {
+    for resolved in tokio::net::lookup_host(address).await.map_err(unavailable(&why))? {
         match bind(resolved) {
             Ok(listener) => return Ok(listener),
             Err(error) => last = Some(error),

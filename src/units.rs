@@ -50,11 +50,7 @@ impl FromStr for Span {
     fn from_str(text: &str) -> Result<Self, String> {
         parse(text, &SPANS)
             .map(|millis| Self(Duration::from_millis(millis)))
-            .ok_or_else(|| {
-                format!(
-                    "`{text}` is not a duration: write it as \"250ms\", \"25s\", \"5m\" or \"1h\""
-                )
-            })
+            .ok_or_else(|| format!("`{text}` is not a duration: write it as \"250ms\", \"25s\", \"5m\" or \"1h\""))
     }
 }
 
@@ -65,11 +61,7 @@ impl FromStr for ByteSize {
         parse(text, &SIZES)
             .and_then(|bytes| usize::try_from(bytes).ok())
             .map(Self)
-            .ok_or_else(|| {
-                format!(
-                    "`{text}` is not a size: write it as \"512B\", \"100kB\", \"1MB\" or \"1MiB\""
-                )
-            })
+            .ok_or_else(|| format!("`{text}` is not a size: write it as \"512B\", \"100kB\", \"1MB\" or \"1MiB\""))
     }
 }
 
@@ -103,17 +95,13 @@ impl Serialize for ByteSize {
 
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(de::Error::custom)
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
 }
 
 impl<'de> Deserialize<'de> for ByteSize {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(de::Error::custom)
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
 }
 

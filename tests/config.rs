@@ -77,10 +77,7 @@ fn the_commented_example_is_good_and_shows_every_key_at_its_default() {
         [[namespace.event]]\nname = 'chat message'\naction = 'broadcast'\n";
     let config = Config::from_toml(&example).unwrap();
     assert!(!config.is_open());
-    assert_eq!(
-        config.to_toml(),
-        Config::from_toml(short).unwrap().to_toml()
-    );
+    assert_eq!(config.to_toml(), Config::from_toml(short).unwrap().to_toml());
     let mut written: toml::Table = example.parse().unwrap();
     let mut effective: toml::Table = config.to_toml().parse().unwrap();
     assert_eq!(written.remove("namespace"), effective.remove("namespace"));
@@ -88,20 +85,14 @@ fn the_commented_example_is_good_and_shows_every_key_at_its_default() {
 
 #[test]
 fn check_prints_settings_that_mean_the_same_again() {
-    let path = file(
-        "again.toml",
-        &(REFERENCE.to_owned() + &uncommented_example()),
-    );
+    let path = file("again.toml", &(REFERENCE.to_owned() + &uncommented_example()));
     let first = roomcast(&["check", "-c", path.to_str().unwrap()], &[]);
     let path = file("again2.toml", stdout(&first));
     let second = roomcast(&["check", "-c", path.to_str().unwrap()], &[]);
     assert_eq!(code(&second), 0, "{}", stderr(&second));
     assert_eq!(stdout(&first), stdout(&second));
     let bare = roomcast(&["check"], &[]);
-    assert_eq!(
-        Config::from_toml(stdout(&bare)).unwrap().to_toml(),
-        stdout(&bare)
-    );
+    assert_eq!(Config::from_toml(stdout(&bare)).unwrap().to_toml(), stdout(&bare));
 }
 
 #[test]
@@ -113,21 +104,14 @@ fn check_reports_all_mistakes_with_what_was_meant_and_where_they_stand() {
     let path = path.to_str().unwrap();
     let output = roomcast(
         &["check", "-c", path, "--listen", "3000"],
-        &[
-            ("ROOMCAST_LOG__LEVLE", "debug"),
-            ("ROOMCAST_DRAIN__TIMEOUT", "3x"),
-        ],
+        &[("ROOMCAST_LOG__LEVLE", "debug"), ("ROOMCAST_DRAIN__TIMEOUT", "3x")],
     );
     assert_eq!(code(&output), 64);
     assert_eq!(stdout(&output), "");
     let errors = stderr(&output);
     for expected in [
-        &format!(
-            "error: engine.ping_intervall: unknown key; did you mean `engine.ping_interval`? ({path}, line 2)"
-        ),
-        &format!(
-            "error: engine.ping_timeout: must be a string such as \"20s\", found `20` ({path}, line 3)"
-        ),
+        &format!("error: engine.ping_intervall: unknown key; did you mean `engine.ping_interval`? ({path}, line 2)"),
+        &format!("error: engine.ping_timeout: must be a string such as \"20s\", found `20` ({path}, line 3)"),
         &format!(
             "error: cluster.redis: a cluster comes with a later version; this one runs as a single node ({path}, line 6)"
         ),
@@ -144,10 +128,7 @@ fn check_reports_all_mistakes_with_what_was_meant_and_where_they_stand() {
 
 #[test]
 fn later_layers_win() {
-    let path = file(
-        "layers.toml",
-        "[log]\nlevel = \"warn\"\n[engine]\ncookie = \"file\"\n",
-    );
+    let path = file("layers.toml", "[log]\nlevel = \"warn\"\n[engine]\ncookie = \"file\"\n");
     let path = path.to_str().unwrap();
     let other = file("layers_other.toml", "nonsense");
     let cookie = file("cookie.txt", "from-a-file\n");
@@ -193,12 +174,7 @@ fn secrets_are_never_printed() {
     ];
     for (expected, path, variable) in runs {
         let output = roomcast(&["check", "-c", path], &[variable]);
-        assert_eq!(
-            code(&output),
-            expected,
-            "{path} {variable:?}: {}",
-            stderr(&output)
-        );
+        assert_eq!(code(&output), expected, "{path} {variable:?}: {}", stderr(&output));
         for secret in [key, short] {
             assert!(!stdout(&output).contains(secret), "{path} {variable:?}");
             assert!(!stderr(&output).contains(secret), "{path} {variable:?}");
@@ -250,11 +226,7 @@ fn a_taken_address_exits_69_and_names_it() {
 #[test]
 fn health_tells_ready_from_not_ready_and_from_nothing_there() {
     for (answer, expected, said) in [
-        (
-            "HTTP/1.1 200 OK\r\n\r\n{\"ready\":true}",
-            0,
-            "ready: {\"ready\":true}",
-        ),
+        ("HTTP/1.1 200 OK\r\n\r\n{\"ready\":true}", 0, "ready: {\"ready\":true}"),
         (
             "HTTP/1.1 503 Service Unavailable\r\n\r\n{\"ready\":false}",
             1,
@@ -277,11 +249,7 @@ fn health_tells_ready_from_not_ready_and_from_nothing_there() {
         });
         let output = roomcast(&["health"], &[("ROOMCAST_ADMIN", &url)]);
         assert_eq!(code(&output), expected, "{answer}: {}", stderr(&output));
-        assert!(
-            stderr(&output).contains(said),
-            "{answer}: {}",
-            stderr(&output)
-        );
+        assert!(stderr(&output).contains(said), "{answer}: {}", stderr(&output));
         assert!(
             server
                 .join()
@@ -289,15 +257,8 @@ fn health_tells_ready_from_not_ready_and_from_nothing_there() {
                 .starts_with("GET /readyz HTTP/1.1\r\nHost: 127.0.0.1:")
         );
     }
-    let gone = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let output = roomcast(&["health", "--admin", &format!("http://{gone}/")], &[]);
     assert_eq!(code(&output), 1);
-    assert!(
-        stderr(&output).contains("nothing answers"),
-        "{}",
-        stderr(&output)
-    );
+    assert!(stderr(&output).contains("nothing answers"), "{}", stderr(&output));
 }

@@ -67,12 +67,7 @@ pub(super) fn settings(
 }
 
 /// Reads one variable.
-fn setting(
-    name: &str,
-    value: &OsStr,
-    reference: &Reference,
-    findings: &mut Findings,
-) -> Option<Setting> {
+fn setting(name: &str, value: &OsStr, reference: &Reference, findings: &mut Findings) -> Option<Setting> {
     let Some((section, key)) = name[PREFIX.len()..].split_once("__") else {
         warn_if_close(name, reference, findings);
         return None;
@@ -103,11 +98,7 @@ fn setting(
         parse(value, &path, default)
     };
     match read {
-        Ok(value) => Some(Setting {
-            path,
-            value,
-            source,
-        }),
+        Ok(value) => Some(Setting { path, value, source }),
         Err(message) => {
             findings.error_in(Source::named(source), path, message);
             None
@@ -125,8 +116,7 @@ fn unknown(name: &str, path: &str, reference: &Reference) -> String {
         return "[[namespace]] comes from the configuration file alone".to_owned();
     }
     let known = reference.paths().map(|path| variable(&path));
-    let near =
-        nearest(name, known).or_else(|| reference.nearest_path(path).map(|path| variable(&path)));
+    let near = nearest(name, known).or_else(|| reference.nearest_path(path).map(|path| variable(&path)));
     format!("unknown variable{}", did_you_mean(near))
 }
 
@@ -173,9 +163,7 @@ fn parse(text: &str, path: &str, default: &Value) -> Result<Value, String> {
             .parse()
             .map(Value::Integer)
             .map_err(|_| format!("must be a whole number such as {default}, found \"{text}\"")),
-        (_, Value::Boolean(_)) => {
-            boolean(text).ok_or_else(|| format!("must be true or false, found \"{text}\""))
-        }
+        (_, Value::Boolean(_)) => boolean(text).ok_or_else(|| format!("must be true or false, found \"{text}\"")),
         _ => Ok(Value::String(text.to_owned())),
     }
 }
@@ -186,15 +174,13 @@ fn boolean(text: &str) -> Option<Value> {
 
 /// Reads the value in a file: of a list, one item a line.
 fn read_file(file: &str, path: &str, default: &Value) -> Result<Value, String> {
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| format!("the file that holds it cannot be read: {error}"))?;
+    let text =
+        std::fs::read_to_string(file).map_err(|error| format!("the file that holds it cannot be read: {error}"))?;
     let text = text.strip_suffix('\n').unwrap_or(&text);
     let text = text.strip_suffix('\r').unwrap_or(text);
     let is_list = default.is_array() || (path == "server.listen" && text.contains('\n'));
     if is_list {
-        let items = text
-            .split('\n')
-            .map(|line| line.strip_suffix('\r').unwrap_or(line));
+        let items = text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
         Ok(Value::Array(items.map(Value::from).collect()))
     } else {
         parse(text, path, default)

@@ -56,10 +56,7 @@ impl Source {
     /// A line of the configuration file.
     pub(super) fn line(file: &str, line: usize) -> Self {
         let text = format!("{file}, line {line}");
-        Self {
-            text,
-            line: Some(line),
-        }
+        Self { text, line: Some(line) }
     }
 }
 
@@ -94,22 +91,12 @@ impl Findings {
     }
 
     /// Adds an error about something that `source` says.
-    pub(super) fn error_in(
-        &mut self,
-        source: Source,
-        path: impl Into<String>,
-        message: impl Into<String>,
-    ) {
+    pub(super) fn error_in(&mut self, source: Source, path: impl Into<String>, message: impl Into<String>) {
         self.add(Severity::Error, path, message).source = Some(source);
     }
 
     /// Adds a warning about something that `source` says.
-    pub(super) fn warning_in(
-        &mut self,
-        source: Source,
-        path: impl Into<String>,
-        message: impl Into<String>,
-    ) {
+    pub(super) fn warning_in(&mut self, source: Source, path: impl Into<String>, message: impl Into<String>) {
         self.add(Severity::Warning, path, message).source = Some(source);
     }
 
@@ -121,19 +108,11 @@ impl Findings {
 
     /// Whether there is an error about the setting at `path`.
     pub(super) fn refuse(&self, path: &str) -> bool {
-        let mut errors = self
-            .0
-            .iter()
-            .filter(|finding| finding.severity == Severity::Error);
+        let mut errors = self.0.iter().filter(|finding| finding.severity == Severity::Error);
         errors.any(|finding| finding.path == path)
     }
 
-    fn add(
-        &mut self,
-        severity: Severity,
-        path: impl Into<String>,
-        message: impl Into<String>,
-    ) -> &mut Finding {
+    fn add(&mut self, severity: Severity, path: impl Into<String>, message: impl Into<String>) -> &mut Finding {
         self.0.push(Finding {
             severity,
             path: path.into(),

@@ -57,10 +57,7 @@ pub(super) fn setting(path: &str) -> Option<&'static str> {
         path.strip_prefix(name)
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     };
-    SETTINGS
-        .iter()
-        .find(|(name, _)| named(name))
-        .map(|(_, reason)| *reason)
+    SETTINGS.iter().find(|(name, _)| named(name)).map(|(_, reason)| *reason)
 }
 
 /// Why `value` is not possible yet at `path`, if it will be.
@@ -72,8 +69,7 @@ pub(super) fn value(path: &str, value: &str) -> Option<&'static str> {
 }
 
 /// Why clients cannot be reached over Unix sockets yet.
-pub(super) const UNIX_SOCKET: &str =
-    "Unix sockets come with a later version; write an address with a port";
+pub(super) const UNIX_SOCKET: &str = "Unix sockets come with a later version; write an address with a port";
 
 #[cfg(test)]
 mod tests {

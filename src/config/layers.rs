@@ -106,13 +106,7 @@ impl Layers {
         self.merge(source, layer);
     }
 
-    fn add_file(
-        &mut self,
-        path: &Path,
-        source: &str,
-        reference: &Reference,
-        findings: &mut Findings,
-    ) {
+    fn add_file(&mut self, path: &Path, source: &str, reference: &Reference, findings: &mut Findings) {
         let name = path.display().to_string();
         match std::fs::read_to_string(path) {
             Ok(text) => self.add_text(&name, &text, reference, findings),
@@ -126,13 +120,7 @@ impl Layers {
     }
 
     /// Adds a TOML text under the name of its file.
-    pub(super) fn add_text(
-        &mut self,
-        name: &str,
-        text: &str,
-        reference: &Reference,
-        findings: &mut Findings,
-    ) {
+    pub(super) fn add_text(&mut self, name: &str, text: &str, reference: &Reference, findings: &mut Findings) {
         let lines = lines_of(text);
         self.file = Some((name.to_owned(), lines));
         match text.parse::<Table>() {
@@ -212,12 +200,7 @@ impl Given {
     }
 
     /// Makes the section's struct. Each key that cannot be read is reported and left at its default.
-    pub(super) fn read<T: DeserializeOwned>(
-        &self,
-        path: &str,
-        defaults: &Table,
-        findings: &mut Findings,
-    ) -> T {
+    pub(super) fn read<T: DeserializeOwned>(&self, path: &str, defaults: &Table, findings: &mut Findings) -> T {
         let mut accepted = dict(defaults);
         for (key, value) in &self.0 {
             let Some(default) = defaults.get(key) else {
@@ -275,9 +258,7 @@ fn dict(table: &Table) -> Dict {
 fn tables(list: Option<Layered>) -> Vec<Dict> {
     let items = list.and_then(Layered::into_array).unwrap_or_default();
     // What is no table was reported before; it keeps its place, so that the others keep theirs.
-    let tables = items
-        .into_iter()
-        .map(|item| item.into_dict().unwrap_or_default());
+    let tables = items.into_iter().map(|item| item.into_dict().unwrap_or_default());
     tables.collect()
 }
 

@@ -105,11 +105,7 @@ impl Config {
 }
 
 /// Makes the configuration from its layers, or says everything that is wrong with them.
-fn assemble(
-    layers: &Layers,
-    reference: &Reference,
-    mut findings: Findings,
-) -> Result<Loaded, Problems> {
+fn assemble(layers: &Layers, reference: &Reference, mut findings: Findings) -> Result<Loaded, Problems> {
     let namespace = namespaces(layers, reference, &mut findings);
     let is_open = namespace.is_empty();
     let mut section = Sections {
@@ -124,11 +120,7 @@ fn assemble(
         drain: section.read("drain"),
         admin: section.read("admin"),
         log: section.read("log"),
-        namespace: if is_open {
-            vec![Namespace::open()]
-        } else {
-            namespace
-        },
+        namespace: if is_open { vec![Namespace::open()] } else { namespace },
         is_open,
     };
     check(&config, &mut findings);
@@ -222,10 +214,7 @@ fn problems(findings: &Findings, config: &Config, layers: &Layers) -> Problems {
         .iter()
         .map(|finding| {
             let given = finding.source.clone();
-            (
-                finding,
-                given.unwrap_or_else(|| layers.source(&finding.path)),
-            )
+            (finding, given.unwrap_or_else(|| layers.source(&finding.path)))
         })
         .collect();
     placed.sort_by_key(|(_, source)| source.line.unwrap_or(usize::MAX));
@@ -241,21 +230,12 @@ fn problems(findings: &Findings, config: &Config, layers: &Layers) -> Problems {
 }
 
 /// A finding as a sentence: what it is about, what is the matter, where it came from.
-fn sentence(
-    finding: &Finding,
-    source: Source,
-    config: &Config,
-    layers: &Layers,
-    all: &Findings,
-) -> String {
+fn sentence(finding: &Finding, source: Source, config: &Config, layers: &Layers, all: &Findings) -> String {
     let mut sources = vec![source.text];
     for other in &finding.others {
         let source = layers.source(other).text;
         if source != DEFAULT {
-            let key = other
-                .rsplit('.')
-                .next()
-                .filter(|_| other.starts_with("namespace."));
+            let key = other.rsplit('.').next().filter(|_| other.starts_with("namespace."));
             sources.push(format!("{} from {source}", key.unwrap_or(other)));
         }
     }
@@ -305,10 +285,7 @@ fn at<'a, T>(blocks: &'a [T], index: &str) -> Option<&'a T> {
 fn called(name: Option<&str>, index: &str, block: &str, all: &Findings) -> String {
     match name {
         Some(name) if !all.refuse(&format!("{block}.name")) => format!("\"{name}\""),
-        _ => format!(
-            "number {}",
-            index.parse().map_or(1, |index: usize| index + 1)
-        ),
+        _ => format!("number {}", index.parse().map_or(1, |index: usize| index + 1)),
     }
 }
 
@@ -325,9 +302,7 @@ pub mod one_or_many {
     }
 
     /// Reads one string or a list of them.
-    pub fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Vec<String>, D::Error> {
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
         Ok(match OneOrMany::deserialize(deserializer)? {
             OneOrMany::One(item) => vec![item],
             OneOrMany::Many(items) => items,

@@ -56,10 +56,7 @@ impl Reference {
     pub(super) fn nearest_path(&self, path: &str) -> Option<String> {
         let key = path.rsplit('.').next().unwrap_or(path);
         // The right key in the wrong section, or in none.
-        if let Some(same) = self
-            .paths()
-            .find(|known| known.ends_with(&format!(".{key}")))
-        {
+        if let Some(same) = self.paths().find(|known| known.ends_with(&format!(".{key}"))) {
             return Some(same);
         }
         let (section, _) = path.split_once('.')?;
@@ -113,10 +110,7 @@ mod tests {
         ] {
             assert_eq!(reference.nearest_path(path).as_deref(), expected, "{path}");
         }
-        assert_eq!(
-            reference.nearest_section("sever").as_deref(),
-            Some("server")
-        );
+        assert_eq!(reference.nearest_section("sever").as_deref(), Some("server"));
         assert_eq!(reference.nearest_section("logs").as_deref(), Some("log"));
         assert_eq!(reference.nearest_section("redis"), None);
     }

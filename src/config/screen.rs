@@ -11,12 +11,7 @@ use super::reference::{Reference, did_you_mean, nearest};
 type Place<'a> = &'a dyn Fn(&str) -> Source;
 
 /// Returns the part of `file` that is known.
-pub(super) fn screen(
-    file: Table,
-    reference: &Reference,
-    findings: &mut Findings,
-    place: Place<'_>,
-) -> Table {
+pub(super) fn screen(file: Table, reference: &Reference, findings: &mut Findings, place: Place<'_>) -> Table {
     let mut known = Table::new();
     for (name, value) in file {
         if name == "namespace" {
@@ -41,13 +36,7 @@ pub(super) fn screen(
 }
 
 /// Reports every key in a section of a later version, or the section itself.
-fn report_later(
-    path: &str,
-    value: &Value,
-    reason: &str,
-    findings: &mut Findings,
-    place: Place<'_>,
-) {
+fn report_later(path: &str, value: &Value, reason: &str, findings: &mut Findings, place: Place<'_>) {
     match value.as_table().filter(|keys| !keys.is_empty()) {
         Some(keys) => {
             for key in keys.keys() {
@@ -96,12 +85,7 @@ fn section(
 }
 
 /// Returns the `[[namespace]]` blocks with their known keys.
-fn namespaces(
-    value: Value,
-    reference: &Reference,
-    findings: &mut Findings,
-    place: Place<'_>,
-) -> Option<Vec<Value>> {
+fn namespaces(value: Value, reference: &Reference, findings: &mut Findings, place: Place<'_>) -> Option<Vec<Value>> {
     let blocks = blocks("namespace", "namespace", value, findings, place)?;
     let mut known = Vec::new();
     for (index, mut keys) in blocks.into_iter().enumerate() {
@@ -120,14 +104,7 @@ fn namespaces(
             let rules = rules.map(|(index, mut rule)| {
                 let path = format!("{path}.{index}");
                 let known_keys = &reference.event;
-                screen_block(
-                    "namespace.event",
-                    &path,
-                    &mut rule,
-                    known_keys,
-                    findings,
-                    place,
-                );
+                screen_block("namespace.event", &path, &mut rule, known_keys, findings, place);
                 Value::Table(rule)
             });
             let rules = rules.collect();
@@ -139,13 +116,7 @@ fn namespaces(
 }
 
 /// The tables of `[[name]]`, or nothing when it is something else.
-fn blocks(
-    name: &str,
-    path: &str,
-    value: Value,
-    findings: &mut Findings,
-    place: Place<'_>,
-) -> Option<Vec<Table>> {
+fn blocks(name: &str, path: &str, value: Value, findings: &mut Findings, place: Place<'_>) -> Option<Vec<Table>> {
     let message = format!("must be written as [[{name}]], with two brackets: there may be several");
     let Value::Array(items) = value else {
         findings.error_in(place(path), path, message);
@@ -168,33 +139,20 @@ fn blocks(
 }
 
 /// Leaves the known keys of one block in it, and of their values those of this version.
-fn screen_block(
-    name: &str,
-    path: &str,
-    keys: &mut Table,
-    known: &Table,
-    findings: &mut Findings,
-    place: Place<'_>,
-) {
+fn screen_block(name: &str, path: &str, keys: &mut Table, known: &Table, findings: &mut Findings, place: Place<'_>) {
     keys.retain(|key, value| {
         let general = format!("{name}.{key}");
         let path = format!("{path}.{key}");
         let reason = later::setting(&general).or_else(|| later::value(&general, value.as_str()?));
         if let Some(reason) = reason {
             // The value is what waits, so it belongs into the message.
-            let shown = value
-                .as_str()
-                .map_or_else(String::new, |word| format!("\"{word}\": "));
+            let shown = value.as_str().map_or_else(String::new, |word| format!("\"{word}\": "));
             findings.error_in(place(&path), path, format!("{shown}{reason}"));
             return false;
         }
         if !known.contains_key(key) {
             let near = nearest(key, known.keys().cloned().chain(["event".to_owned()]));
-            findings.error_in(
-                place(&path),
-                path,
-                format!("unknown key{}", did_you_mean(near)),
-            );
+            findings.error_in(place(&path), path, format!("unknown key{}", did_you_mean(near)));
             return false;
         }
         true

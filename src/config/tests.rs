@@ -10,10 +10,7 @@ const MISTAKES: [(&str, &str); 39] = [
         "server.listen: must be an address, or a list of addresses (configuration, line 2)",
     ),
     ("[server]\nlisten = []", "server.listen: is empty"),
-    (
-        "[server]\nlisten = ':3000'",
-        "\":3000\" is not an address with a port",
-    ),
+    ("[server]\nlisten = ':3000'", "\":3000\" is not an address with a port"),
     (
         "[server]\nlisten = '300.1.1.1:80'",
         "\"300.1.1.1:80\" is not an address with a port",
@@ -22,14 +19,8 @@ const MISTAKES: [(&str, &str); 39] = [
         "[server]\nlisten = 'unix:/run/x'",
         "Unix sockets come with a later version",
     ),
-    (
-        "[server]\nlisten = ['[::]:1', '[::]:1']",
-        "\"[::]:1\" is there twice",
-    ),
-    (
-        "[server]\npath = 'socket.io'",
-        "must begin and end with a slash",
-    ),
+    ("[server]\nlisten = ['[::]:1', '[::]:1']", "\"[::]:1\" is there twice"),
+    ("[server]\npath = 'socket.io'", "must begin and end with a slash"),
     ("[server]\npath = '/a b/'", "must not contain"),
     ("[server]\norigins = ['example.com']", "is not an origin"),
     (
@@ -40,15 +31,9 @@ const MISTAKES: [(&str, &str); 39] = [
         "[server]\norigins = ['https://*.example']",
         "there are no patterns here",
     ),
-    (
-        "[server]\norigins = ['https://a.example:x']",
-        "has no valid port",
-    ),
+    ("[server]\norigins = ['https://a.example:x']", "has no valid port"),
     ("[server]\ntrusted_proxies = ['ten']", "is not a network"),
-    (
-        "[server]\ntrusted_proxies = ['::1']",
-        "alone as \"::1/128\"",
-    ),
+    ("[server]\ntrusted_proxies = ['::1']", "alone as \"::1/128\""),
     ("[server]\ndemo = 'yes'", "must be true, false or \"auto\""),
     (
         "[server]\nports = 1",
@@ -68,22 +53,13 @@ const MISTAKES: [(&str, &str); 39] = [
         "limits.outbox: \"4MB\" must be at least twice engine.max_payload, \"2MiB\" (default; engine.max_payload from configuration, line 2)",
     ),
     ("[engine]\ncookie = 'a;b'", "is not a cookie's name"),
-    (
-        "[drain]\nspread = '26s'",
-        "is less than delay \"5s\" + spread \"26s\"",
-    ),
+    ("[drain]\nspread = '26s'", "is less than delay \"5s\" + spread \"26s\""),
     (
         "[admin]\nlisten = '0.0.0.0:3001'",
         "can be reached from other machines: set admin.keys",
     ),
-    (
-        "[admin]\nlisten = 'gateway:3001'",
-        "can be reached from other machines",
-    ),
-    (
-        "[admin]\nlisten = '127.0.0.1:3000'",
-        "is the clients' address as well",
-    ),
+    ("[admin]\nlisten = 'gateway:3001'", "can be reached from other machines"),
+    ("[admin]\nlisten = '127.0.0.1:3000'", "is the clients' address as well"),
     ("[admin]\nkeys = ['']", "key number 1 is empty"),
     ("[admin]\nkeys = ['***']", "stands for one it hides"),
     (
@@ -125,9 +101,7 @@ fn errors(text: &str) -> Vec<String> {
 fn load(text_variables: &[(&str, &str)]) -> Result<Loaded, Problems> {
     let environment = text_variables.iter();
     Config::load(&Sources {
-        environment: environment
-            .map(|(name, value)| (name.into(), value.into()))
-            .collect(),
+        environment: environment.map(|(name, value)| (name.into(), value.into())).collect(),
         ..Sources::default()
     })
 }
@@ -158,10 +132,7 @@ fn rules_say_nothing_that_their_action_does_not_read() {
         ("action = 'broadcast'\nto = 'room:news'\necho = true", None),
         ("action = 'publish'\necho = true", None),
         ("action = 'broadcast'\nto = 'rooms'", None),
-        (
-            "action = 'broadcast'\nto = 'room:'",
-            Some("must name a room"),
-        ),
+        ("action = 'broadcast'\nto = 'room:'", Some("must name a room")),
         (
             "action = 'broadcast'\nto = 'room'",
             Some("is none of \"namespace\", \"rooms\""),
@@ -174,22 +145,13 @@ fn rules_say_nothing_that_their_action_does_not_read() {
             "action = 'ack'\necho = true",
             Some("is read by the actions \"broadcast\" and"),
         ),
-        (
-            "action = 'dorp'",
-            Some("\"dorp\" is none of \"join\", \"leave\""),
-        ),
+        ("action = 'dorp'", Some("\"dorp\" is none of \"join\", \"leave\"")),
         ("to = 'rooms'", Some("event \"x\", action: is missing")),
     ] {
         let text = format!("[[namespace]]\nname = '/'\n[[namespace.event]]\nname = 'x'\n{rule}");
         let errors = errors(&text);
-        assert_eq!(
-            errors.len(),
-            usize::from(expected.is_some()),
-            "{rule}: {errors:?}"
-        );
-        let found = errors
-            .iter()
-            .all(|error| error.contains(expected.unwrap_or("")));
+        assert_eq!(errors.len(), usize::from(expected.is_some()), "{rule}: {errors:?}");
+        let found = errors.iter().all(|error| error.contains(expected.unwrap_or("")));
         assert!(found, "{rule}: {errors:?}");
     }
 }
@@ -216,10 +178,7 @@ fn what_comes_later_says_so() {
     ] {
         let errors = errors(text);
         assert_eq!(errors.len(), 1, "{text}: {errors:?}");
-        assert!(
-            errors[0].contains("with a later version"),
-            "{text}: {errors:?}"
-        );
+        assert!(errors[0].contains("with a later version"), "{text}: {errors:?}");
     }
     assert!(errors("[[namespace]]\nname = '/'\nauth = 'none'").is_empty());
 }
@@ -244,10 +203,7 @@ fn one_mistake_hides_no_other_and_makes_no_other() {
 fn the_text_of_a_variable_is_read_as_what_its_default_is() {
     let config = load(&[
         ("ROOMCAST_SERVER__LISTEN", "[::1]:0"),
-        (
-            "ROOMCAST_SERVER__ORIGINS",
-            r#"["https://a.example", "null"]"#,
-        ),
+        ("ROOMCAST_SERVER__ORIGINS", r#"["https://a.example", "null"]"#),
         ("ROOMCAST_SERVER__DEMO", "false"),
         ("ROOMCAST_ENGINE__EIO3", "false"),
         ("ROOMCAST_ENGINE__COOKIE", "42"),
@@ -306,11 +262,7 @@ fn strange_variables_are_named_with_what_was_meant() {
             "/",
             "comes from the configuration file alone",
         ),
-        (
-            "ROOMCAST_LIMITS__EVENTS_BURST_FILE",
-            "x",
-            "comes with a later version",
-        ),
+        ("ROOMCAST_LIMITS__EVENTS_BURST_FILE", "x", "comes with a later version"),
         (
             "ROOMCAST_CLUSTER__REDIS",
             "redis://x",

@@ -100,10 +100,7 @@ fn check_origin(origin: &str) -> Result<(), String> {
     if origin == "null" {
         return Ok(());
     }
-    let Some((scheme, rest)) = origin
-        .split_once("://")
-        .filter(|(_, rest)| !rest.is_empty())
-    else {
+    let Some((scheme, rest)) = origin.split_once("://").filter(|(_, rest)| !rest.is_empty()) else {
         return Err(format!(
             "\"{origin}\" is not an origin: write it as \"https://app.example.com\", \"null\" or \"*\""
         ));
@@ -116,9 +113,7 @@ fn check_origin(origin: &str) -> Result<(), String> {
     }
     if origin.chars().any(|c| c.is_ascii_uppercase()) {
         let lower = origin.to_ascii_lowercase();
-        return Err(format!(
-            "\"{origin}\" would never match, browsers send \"{lower}\""
-        ));
+        return Err(format!("\"{origin}\" would never match, browsers send \"{lower}\""));
     }
     if origin.contains('*') {
         return Err(format!(
@@ -128,16 +123,12 @@ fn check_origin(origin: &str) -> Result<(), String> {
     if origin.contains(|c: char| c.is_whitespace() || "?#@,".contains(c)) {
         return Err(format!("\"{origin}\" is not an origin"));
     }
-    let port = host
-        .rsplit_once(':')
-        .filter(|(_, port)| !port.ends_with(']'));
+    let port = host.rsplit_once(':').filter(|(_, port)| !port.ends_with(']'));
     match (scheme, port) {
         ("http", Some((host, "80"))) | ("https", Some((host, "443"))) => Err(format!(
             "\"{origin}\" would never match, browsers leave out the usual port: \"{scheme}://{host}\""
         )),
-        (_, Some((_, port))) if port.parse::<u16>().is_err() => {
-            Err(format!("\"{origin}\" has no valid port"))
-        }
+        (_, Some((_, port))) if port.parse::<u16>().is_err() => Err(format!("\"{origin}\" has no valid port")),
         _ => Ok(()),
     }
 }
@@ -196,18 +187,13 @@ fn engine(config: &Config, findings: &mut Findings) {
 fn limits(config: &Config, findings: &mut Findings) {
     let (outbox, max_payload) = (config.limits.outbox, config.engine.max_payload);
     if outbox.0 < max_payload.0.saturating_mul(2) {
-        let message =
-            format!("\"{outbox}\" must be at least twice engine.max_payload, \"{max_payload}\"");
+        let message = format!("\"{outbox}\" must be at least twice engine.max_payload, \"{max_payload}\"");
         findings.conflict("limits.outbox", &["engine.max_payload"], message);
     }
 }
 
 fn drain(config: &Config, findings: &mut Findings) {
-    let (delay, spread, timeout) = (
-        config.drain.delay,
-        config.drain.spread,
-        config.drain.timeout,
-    );
+    let (delay, spread, timeout) = (config.drain.delay, config.drain.spread, config.drain.timeout);
     if delay.0.saturating_add(spread.0) > timeout.0 {
         let message = format!("\"{timeout}\" is less than delay \"{delay}\" + spread \"{spread}\"");
         findings.conflict("drain.timeout", &["drain.delay", "drain.spread"], message);
@@ -225,9 +211,7 @@ fn admin(config: &Config, findings: &mut Findings) {
         }
         Ok(address) => {
             let name_is_local = listen.starts_with("localhost:");
-            let is_local = address.map_or(name_is_local, |address| {
-                address.ip().to_canonical().is_loopback()
-            });
+            let is_local = address.map_or(name_is_local, |address| address.ip().to_canonical().is_loopback());
             if !is_local && admin.keys.is_empty() {
                 let message = format!(
                     "\"{listen}\" can be reached from other machines: set admin.keys, \
@@ -288,9 +272,7 @@ fn check_namespace_name(name: &str) -> Result<(), String> {
         return Err(format!("\"{name}\" must begin with a slash"));
     }
     if name.len() > NAMESPACE_BYTES_MAX {
-        return Err(format!(
-            "\"{name}\" is longer than {NAMESPACE_BYTES_MAX} bytes"
-        ));
+        return Err(format!("\"{name}\" is longer than {NAMESPACE_BYTES_MAX} bytes"));
     }
     // The comma ends a namespace's name on the wire.
     if name.contains(',') {
@@ -312,8 +294,7 @@ fn check_entry(path: &str, entry: &str, findings: &mut Findings) {
         match placeholder {
             "socket" | "namespace" => {}
             "user" => {
-                let message =
-                    format!("\"{entry}\" is skipped: users come with tokens, in a later version");
+                let message = format!("\"{entry}\" is skipped: users come with tokens, in a later version");
                 findings.warning(path, message);
             }
             _ => {
@@ -360,11 +341,7 @@ fn check_action(config: &Config, rule: &EventRule, path: &str, findings: &mut Fi
     let is_broadcast = action == ActionName::Broadcast;
     if rule.echo && !is_broadcast && action != ActionName::Publish {
         let message = "is read by the actions \"broadcast\" and \"publish\" alone";
-        findings.conflict(
-            &format!("{path}.echo"),
-            &[&format!("{path}.action")],
-            message,
-        );
+        findings.conflict(&format!("{path}.echo"), &[&format!("{path}.action")], message);
     }
     let to = &rule.to;
     let to_path = format!("{path}.to");

@@ -43,6 +43,10 @@ pub(super) struct Mailbox {
     mail: Mutex<VecDeque<Mail>>,
     /// A POST is being read.
     is_posting: AtomicBool,
+    /// A rule was broken: the session ends, and no request finds it any more.
+    is_broken: AtomicBool,
+    /// The session is over; only the poll that shall hear of it is still let in.
+    is_over: AtomicBool,
 }
 
 /// One thing that a request brings.
@@ -78,6 +82,8 @@ pub(super) enum Reply {
     Refused,
     /// 400 and the error "bad request".
     Malformed,
+    /// 400 and the error "session unknown".
+    Gone,
 }
 
 impl Directory {
@@ -102,10 +108,7 @@ impl Directory {
     /// The outboxes of all sessions.
     pub fn outboxes(&self) -> Vec<Arc<Outbox>> {
         let outboxes = |part: &Mutex<HashMap<Sid, Entry, RandomState>>| -> Vec<_> {
-            part.lock()
-                .values()
-                .map(|entry| Arc::clone(&entry.outbox))
-                .collect()
+            part.lock().values().map(|entry| Arc::clone(&entry.outbox)).collect()
         };
         self.parts.iter().flat_map(outboxes).collect()
     }
@@ -142,6 +145,22 @@ impl Mailbox {
     /// Claims the session's one POST; false when another one is being read.
     pub(super) fn begin_post(&self) -> bool {
         !self.is_posting.swap(true, Ordering::AcqRel)
+    }
+
+    /// Ends the session, as a request broke a rule or broke off.
+    pub(super) fn break_session(&self) {
+        self.is_broken.store(true, Ordering::Release);
+        self.put(Mail::Broken); // a full mailbox holds a flood, which ends the session as well
+    }
+
+    /// From now on polls alone are let in.
+    pub(super) fn end_session(&self) {
+        self.is_over.store(true, Ordering::Release);
+    }
+
+    /// Whether requests find the session, `GET`s or others.
+    pub(super) fn admits(&self, is_get: bool) -> bool {
+        !self.is_broken.load(Ordering::Acquire) && (is_get || !self.is_over.load(Ordering::Acquire))
     }
 
     pub(super) fn end_post(&self) {

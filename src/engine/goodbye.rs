@@ -37,9 +37,7 @@ impl Session {
     /// Ends the session on its transport.
     pub async fn close(&mut self, reason: Reason) {
         self.rules.engine.metrics.disconnected(reason);
-        let Self {
-            rules, link, clock, ..
-        } = self;
+        let Self { rules, link, clock, .. } = self;
         match link {
             Link::WebSocket(_) => close_websocket(rules, clock, reason).await,
             Link::Polling(polling) => close_polling(rules, polling, clock, reason).await,
@@ -63,10 +61,7 @@ async fn close_websocket(rules: &mut Rules, clock: &mut Pin<Box<Sleep>>, reason:
         within(FLUSH_TIMEOUT, clock, |cx| outbox.poll_unblock(cx, tally)).await;
     }
     let _ = SockRef::from(socket).shutdown(Shutdown::Write); // it may be closed already
-    if !matches!(
-        reason,
-        Reason::TransportClosed | Reason::TooSlow | Reason::PingTimeout
-    ) {
+    if !matches!(reason, Reason::TransportClosed | Reason::TooSlow | Reason::PingTimeout) {
         let mut scratch = [0; 1024];
         within(LINGER_TIMEOUT, clock, |cx| {
             while std::task::ready!(poll_read(socket, &mut scratch, cx)) > 0 {}
@@ -76,32 +71,21 @@ async fn close_websocket(rules: &mut Rules, clock: &mut Pin<Box<Sleep>>, reason:
     }
 }
 
-async fn close_polling(
-    rules: &mut Rules,
-    polling: &mut Polling,
-    clock: &mut Pin<Box<Sleep>>,
-    reason: Reason,
-) {
+async fn close_polling(rules: &mut Rules, polling: &mut Polling, clock: &mut Pin<Box<Sleep>>, reason: Reason) {
     let has_left = reason == Reason::ClientLeft;
     let time = match reason {
         Reason::ClientLeft => LATE_POLL_TIMEOUT,
-        // The client is not there, or has shown that it does not play by the rules: only a parked poll is answered.
-        Reason::TransportError
-        | Reason::TransportClosed
-        | Reason::PingTimeout
-        | Reason::TooSlow
-        | Reason::Shutdown => Duration::ZERO,
+        Reason::TooSlow | Reason::Shutdown => Duration::ZERO,
+        // The transport itself broke or was used wrongly: a poll that is parked is answered, none is waited for.
+        _ if rules.ending.is_some() => Duration::ZERO,
         _ => POLL_TIMEOUT,
     };
+    polling.end_session();
     within(time, clock, |cx| polling.poll_goodbye(rules, has_left, cx)).await;
 }
 
 /// Polls until ready, or until `time` is over.
-async fn within(
-    time: Duration,
-    clock: &mut Pin<Box<Sleep>>,
-    mut poll: impl FnMut(&mut Context<'_>) -> Poll<()>,
-) {
+async fn within(time: Duration, clock: &mut Pin<Box<Sleep>>, mut poll: impl FnMut(&mut Context<'_>) -> Poll<()>) {
     clock.as_mut().reset(Instant::now() + time);
     poll_fn(|cx| {
         if poll(cx).is_ready() {

@@ -144,10 +144,7 @@ impl Refusal {
                 .insert(CONNECTION, HeaderValue::from_static("close"));
             response
         } else {
-            http::json(
-                status,
-                &json!({"code": self.code(), "message": self.message()}),
-            )
+            http::json(status, &json!({"code": self.code(), "message": self.message()}))
         };
         if self == Self::Unavailable {
             response
@@ -163,9 +160,9 @@ impl Engine {
     pub async fn handle(self: &Arc<Self>, mut request: Request<Incoming>, peer: Peer) -> Handled {
         let query = Query::parse(request.uri().query().unwrap_or_default());
         let is_upgrade = websocket::is_upgrade(&request);
-        let verdict =
-            self.origins
-                .judge(request.headers(), query.jsonp.is_some(), peer.behind_proxy);
+        let verdict = self
+            .origins
+            .judge(request.headers(), query.jsonp.is_some(), peer.behind_proxy);
         let mut handled = if request.method() == Method::OPTIONS {
             match verdict {
                 Verdict::Refused => Handled::refuse(Refusal::Forbidden, false),
@@ -175,11 +172,8 @@ impl Engine {
             match self.admit(&request, &query, &verdict, is_upgrade) {
                 Err(refusal) => {
                     if query.sid.is_none() {
-                        self.metrics.handshake(
-                            query.transport.map(label),
-                            query.version,
-                            refusal.result(),
-                        );
+                        self.metrics
+                            .handshake(query.transport.map(label), query.version, refusal.result());
                     }
                     Handled::refuse(refusal, is_upgrade)
                 }
@@ -217,29 +211,30 @@ impl Engine {
             Verdict::NoOrigin | Verdict::Allowed(_) => {}
         }
         match &query.sid {
-            Some(sid) => self.admit_to_session(sid, query, transport, is_upgrade),
+            Some(sid) => self.admit_to_session(sid, query, transport, (is_upgrade, request.method() == Method::GET)),
             None => self.admit_handshake(request, query, transport, is_upgrade),
         }
     }
 
+    /// `is` says whether the request is an upgrade, and whether it is a GET.
     fn admit_to_session(
         &self,
         sid: &str,
         query: &Query,
         transport: TransportName,
-        is_upgrade: bool,
+        (is_upgrade, is_get): (bool, bool),
     ) -> Result<Admitted, Refusal> {
+        let is_poll = is_get && !is_upgrade;
         let entry = Sid::parse(sid)
             .and_then(|sid| self.directory.get(&sid))
+            .filter(|entry| entry.mailbox.as_ref().is_none_or(|mailbox| mailbox.admits(is_poll)))
             .ok_or(Refusal::UnknownSession)?;
         if query.version != Some(entry.version) {
             return Err(Refusal::BadRequest);
         }
         match (transport, &entry.mailbox) {
             (TransportName::Websocket, _) if is_upgrade => Ok(Admitted::Probe(entry)),
-            (TransportName::Polling, Some(mailbox))
-                if entry.outbox.socket().is_none() && !is_upgrade =>
-            {
+            (TransportName::Polling, Some(mailbox)) if entry.outbox.socket().is_none() && !is_upgrade => {
                 let mailbox = Arc::clone(mailbox);
                 Ok(Admitted::Request(entry, mailbox))
             }
@@ -329,18 +324,12 @@ impl Engine {
             return Handled::refuse(Refusal::Unavailable, true);
         };
         let Some((response, upgrade)) = websocket::accept(request) else {
-            self.metrics.handshake(
-                Some(Transport::WebSocket),
-                Some(version),
-                Handshake::BadRequest,
-            );
+            self.metrics
+                .handshake(Some(Transport::WebSocket), Some(version), Handshake::BadRequest);
             return Handled::refuse(Refusal::BadRequest, true);
         };
-        self.metrics.handshake(
-            Some(Transport::WebSocket),
-            Some(version),
-            Handshake::Accepted,
-        );
+        self.metrics
+            .handshake(Some(Transport::WebSocket), Some(version), Handshake::Accepted);
         let form = WebSocketForm {
             version,
             base64: query.base64,
@@ -358,13 +347,7 @@ impl Engine {
         }
     }
 
-    fn probe(
-        &self,
-        request: &mut Request<Incoming>,
-        query: &Query,
-        entry: Entry,
-        lease: Arc<Lease>,
-    ) -> Handled {
+    fn probe(&self, request: &mut Request<Incoming>, query: &Query, entry: Entry, lease: Arc<Lease>) -> Handled {
         let Some((response, upgrade)) = websocket::accept(request) else {
             return Handled::refuse(Refusal::BadRequest, true);
         };
@@ -383,11 +366,7 @@ impl Engine {
                     lease,
                 }
             }
-            _ => Kind::Surplus {
-                upgrade,
-                form,
-                lease,
-            },
+            _ => Kind::Surplus { upgrade, form, lease },
         };
         Handled {
             response,
@@ -443,15 +422,9 @@ impl Opening {
                 entry.outbox.wake();
                 None
             }
-            Kind::Surplus {
-                upgrade,
-                form,
-                lease,
-            } => {
+            Kind::Surplus { upgrade, form, lease } => {
                 let opened = Opened::wait(upgrade, form, lease).await?;
-                let _ = opened
-                    .socket
-                    .try_write(websocket::close_frame(None).frames(form));
+                let _ = opened.socket.try_write(websocket::close_frame(None).frames(form));
                 None
             }
         }

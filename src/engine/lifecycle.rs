@@ -87,25 +87,13 @@ enum Upgrade {
 impl Lifecycle {
     /// A session that opened at `now`. `jitter`, from 0 to 1, spreads the first pings of sessions that opened together
     /// over the second half of the interval.
-    pub(super) fn new(
-        config: &Config,
-        version: Version,
-        is_websocket: bool,
-        jitter: f32,
-        now: Instant,
-    ) -> Self {
+    pub(super) fn new(config: &Config, version: Version, is_websocket: bool, jitter: f32, now: Instant) -> Self {
         let (interval, timeout) = (config.ping_interval.0, config.ping_timeout.0);
         let heartbeat = match version {
             Version::V3 => Heartbeat::HeardBy(now + interval + timeout),
-            Version::V4 => {
-                Heartbeat::PingAt(now + interval.mul_f32(0.5 + jitter.clamp(0.0, 1.0) / 2.0))
-            }
+            Version::V4 => Heartbeat::PingAt(now + interval.mul_f32(0.5 + jitter.clamp(0.0, 1.0) / 2.0)),
         };
-        let upgrade = if is_websocket {
-            Upgrade::Done
-        } else {
-            Upgrade::Possible
-        };
+        let upgrade = if is_websocket { Upgrade::Done } else { Upgrade::Possible };
         Self {
             version,
             interval,
@@ -118,9 +106,8 @@ impl Lifecycle {
 
     /// When [`Input::Tick`] is wanted next.
     pub(super) fn deadline(&self) -> Instant {
-        let (Heartbeat::PingAt(heartbeat)
-        | Heartbeat::PongBy { at: heartbeat, .. }
-        | Heartbeat::HeardBy(heartbeat)) = self.heartbeat;
+        let (Heartbeat::PingAt(heartbeat) | Heartbeat::PongBy { at: heartbeat, .. } | Heartbeat::HeardBy(heartbeat)) =
+            self.heartbeat;
         match self.upgrade {
             Upgrade::Probing { until, .. } => heartbeat.min(until),
             Upgrade::Possible | Upgrade::Done => heartbeat,
@@ -129,13 +116,7 @@ impl Lifecycle {
 
     /// Whether polls are answered at once, because the client waits for its last one to end.
     pub(super) fn hurries_polls(&self) -> bool {
-        matches!(
-            self.upgrade,
-            Upgrade::Probing {
-                is_answered: true,
-                ..
-            }
-        )
+        matches!(self.upgrade, Upgrade::Probing { is_answered: true, .. })
     }
 
     /// Takes what happened and says what to do. Ticks may come early or late.
@@ -168,9 +149,7 @@ impl Lifecycle {
             (Packet::Close, _) => Output::Close(Reason::ClientLeft),
             (Packet::Ping(_), Version::V3) => Output::Pong,
             // A heartbeat in the wrong direction is, to Node too, an error of the transport.
-            (Packet::Ping(_), Version::V4) | (Packet::Pong, Version::V3) => {
-                Output::Close(Reason::TransportError)
-            }
+            (Packet::Ping(_), Version::V4) | (Packet::Pong, Version::V3) => Output::Close(Reason::TransportError),
             (Packet::Pong, Version::V4) => {
                 if matches!(self.heartbeat, Heartbeat::PongBy { .. }) {
                     self.heartbeat = Heartbeat::PingAt(now + self.interval);
@@ -185,9 +164,7 @@ impl Lifecycle {
         match &mut self.heartbeat {
             // Any packet shows a v3 client alive; browsers throttle the timers of its pings in background tabs.
             Heartbeat::HeardBy(at) => *at = now + self.interval + self.timeout,
-            Heartbeat::PongBy { at, is_extended }
-                if !*is_extended && !matches!(packet, Packet::Pong) =>
-            {
+            Heartbeat::PongBy { at, is_extended } if !*is_extended && !matches!(packet, Packet::Pong) => {
                 (*at, *is_extended) = (now + self.timeout, true);
             }
             Heartbeat::PongBy { .. } | Heartbeat::PingAt(_) => {}
@@ -282,10 +259,7 @@ mod tests {
         let start = Instant::now();
         let mut session = v4(start);
         assert_eq!(session.deadline(), start + 25 * SECOND);
-        assert_eq!(
-            session.on(Input::Tick, start + 24 * SECOND),
-            Output::Nothing
-        );
+        assert_eq!(session.on(Input::Tick, start + 24 * SECOND), Output::Nothing);
         assert_eq!(session.on(Input::Tick, start + 25 * SECOND), Output::Ping);
         assert_eq!(session.deadline(), start + 45 * SECOND);
         assert_eq!(
@@ -346,10 +320,7 @@ mod tests {
         let mut session = Lifecycle::new(&config(), Version::V3, false, 0.0, start);
         assert_eq!(session.deadline(), start + 45 * SECOND);
         assert_eq!(
-            session.on(
-                Input::Packet(&Packet::Ping("hello".into())),
-                start + 25 * SECOND
-            ),
+            session.on(Input::Packet(&Packet::Ping("hello".into())), start + 25 * SECOND),
             Output::Pong
         );
         assert_eq!(session.deadline(), start + 70 * SECOND);
@@ -364,10 +335,7 @@ mod tests {
     fn heartbeats_in_the_wrong_direction_end_the_session() {
         let now = Instant::now();
         let close = Output::Close(Reason::TransportError);
-        assert_eq!(
-            v4(now).on(Input::Packet(&Packet::Ping(String::new())), now),
-            close
-        );
+        assert_eq!(v4(now).on(Input::Packet(&Packet::Ping(String::new())), now), close);
         let mut v3 = Lifecycle::new(&config(), Version::V3, false, 0.0, now);
         assert_eq!(v3.on(Input::Packet(&Packet::Pong), now), close);
     }
@@ -384,10 +352,7 @@ mod tests {
         );
         assert!(session.hurries_polls());
         assert_eq!(session.on(Input::ProbeOpened, now), Output::DropProbe);
-        assert_eq!(
-            session.on(Input::ProbePacket(&Packet::Upgrade), now),
-            Output::Switch
-        );
+        assert_eq!(session.on(Input::ProbePacket(&Packet::Upgrade), now), Output::Switch);
         assert!(!session.hurries_polls());
         assert_eq!(session.on(Input::ProbeOpened, now), Output::DropProbe);
         assert_eq!(session.deadline(), now + 25 * SECOND);
@@ -398,10 +363,7 @@ mod tests {
         let now = Instant::now();
         for (input, output) in [
             (Input::ProbePacket(&message()), Output::DropProbe),
-            (
-                Input::ProbePacket(&Packet::Ping("x".into())),
-                Output::DropProbe,
-            ),
+            (Input::ProbePacket(&Packet::Ping("x".into())), Output::DropProbe),
             (Input::ProbeLost, Output::Nothing),
         ] {
             let mut session = v4(now);
@@ -416,10 +378,7 @@ mod tests {
         let mut session = v4(now);
         session.on(Input::ProbeOpened, now);
         assert_eq!(session.deadline(), now + 10 * SECOND);
-        assert_eq!(
-            session.on(Input::Tick, now + 10 * SECOND),
-            Output::ExpireProbe
-        );
+        assert_eq!(session.on(Input::Tick, now + 10 * SECOND), Output::ExpireProbe);
         assert_eq!(session.deadline(), now + 25 * SECOND);
     }
 

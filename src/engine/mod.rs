@@ -91,11 +91,7 @@ impl Engine {
 
     /// The packet that opens a session, its keys in Node's order.
     fn open_packet(&self, sid: &Sid, is_websocket: bool) -> Arc<Encoded> {
-        let can_upgrade = !is_websocket
-            && self
-                .config
-                .transports
-                .contains(&config::TransportName::Websocket);
+        let can_upgrade = !is_websocket && self.config.transports.contains(&config::TransportName::Websocket);
         let upgrades: &[&str] = if can_upgrade { &["websocket"] } else { &[] };
         let (interval, timeout) = (
             self.config.ping_interval.0.as_millis(),

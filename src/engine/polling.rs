@@ -56,11 +56,7 @@ impl Polling {
     }
 
     /// Ready when something changed; with the reader of the WebSocket that took over, when one did.
-    pub(super) fn poll(
-        &mut self,
-        rules: &mut Rules,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<FrameReader>> {
+    pub(super) fn poll(&mut self, rules: &mut Rules, cx: &mut Context<'_>) -> Poll<Option<FrameReader>> {
         if let Some(mail) = self.mailbox.take() {
             self.open(mail, rules);
             return Poll::Ready(None);
@@ -100,11 +96,7 @@ impl Polling {
 
     fn receive(&mut self, post: Post, rules: &mut Rules) {
         let now = Instant::now();
-        rules
-            .engine
-            .metrics
-            .bytes_received
-            .inc_by(post.body.len() as u64);
+        rules.engine.metrics.bytes_received.inc_by(post.body.len() as u64);
         let (packets, result) = payload::decode(&post.body, post.is_binary, &mut self.form);
         for packet in packets {
             rules.packet(Ok(packet), now);
@@ -195,28 +187,31 @@ impl Polling {
         let metrics = &rules.engine.metrics;
         metrics.upgraded(Upgrade::Done);
         metrics.connections(Transport::Polling, rules.version).dec();
-        metrics
-            .connections(Transport::WebSocket, rules.version)
-            .inc();
+        metrics.connections(Transport::WebSocket, rules.version).inc();
         probe.reader
     }
 
     /// The probe's time is over.
     pub(super) fn expire_probe(&mut self, rules: &Rules) {
-        if let Some(probe) = self.probe.take() {
+        if self.close_probe() {
             rules.engine.metrics.upgraded(Upgrade::TimedOut);
-            probe.close();
         }
+    }
+
+    /// Closes the probing WebSocket; false where there is none.
+    pub(super) fn close_probe(&mut self) -> bool {
+        self.probe.take().map(Probe::close).is_some()
+    }
+
+    /// From now on polls alone find this session.
+    pub(super) fn end_session(&mut self) {
+        self.mailbox.end_session();
+        self.close_probe();
     }
 
     /// Says goodbye to the client: with a noop where it left itself, else with a close behind what waits. False while
     /// there is no poll to answer.
-    pub(super) fn poll_goodbye(
-        &mut self,
-        rules: &mut Rules,
-        has_left: bool,
-        cx: &mut Context<'_>,
-    ) -> Poll<()> {
+    pub(super) fn poll_goodbye(&mut self, rules: &mut Rules, has_left: bool, cx: &mut Context<'_>) -> Poll<()> {
         rules.outbox.register(cx);
         loop {
             if self.parked.is_some() {
@@ -225,8 +220,13 @@ impl Polling {
                 return Poll::Ready(());
             }
             match self.mailbox.take() {
-                Some(Mail::Poll(reply)) => self.parked = Some(reply),
-                Some(Mail::Post(post)) => drop(post.reply.send(Reply::Refused)),
+                Some(Mail::Poll(reply)) => {
+                    self.parked = Some(reply);
+                    if rules.outbox.is_empty() {
+                        rules.push(Arc::clone(&rules.engine.packets.noop)); // as Node's server
+                    }
+                }
+                Some(Mail::Post(post)) => drop(post.reply.send(Reply::Gone)),
                 Some(Mail::Probe(_) | Mail::Broken) => {}
                 None => return Poll::Pending,
             }
@@ -245,10 +245,7 @@ enum Step {
 impl Probe {
     fn new(opened: Opened, bytes_max: usize) -> Self {
         let Opened {
-            socket,
-            form,
-            lease,
-            ..
+            socket, form, lease, ..
         } = opened;
         Self {
             socket,

@@ -64,8 +64,7 @@ mod tests {
 
     #[test]
     fn the_last_of_equal_keys_counts() {
-        let query =
-            Query::parse("EIO=3&transport=polling&EIO=4&transport=websocket&sid=a&sid=b&x=y");
+        let query = Query::parse("EIO=3&transport=polling&EIO=4&transport=websocket&sid=a&sid=b&x=y");
         assert_eq!(query.version, Some(Version::V4));
         assert_eq!(query.transport, Some(TransportName::Websocket));
         assert_eq!(query.sid.as_deref(), Some("b"));

@@ -5,9 +5,7 @@ use std::io::Write as _;
 use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
 use hyper::body::Incoming;
-use hyper::header::{
-    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT,
-};
+use hyper::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::sync::oneshot;
 
@@ -62,13 +60,7 @@ pub(super) async fn answer(
     }
 }
 
-async fn poll(
-    engine: &Engine,
-    headers: &HeaderMap,
-    query: &Query,
-    entry: &Entry,
-    mailbox: &Mailbox,
-) -> Response<Body> {
+async fn poll(engine: &Engine, headers: &HeaderMap, query: &Query, entry: &Entry, mailbox: &Mailbox) -> Response<Body> {
     let (reply, waiting) = oneshot::channel();
     if !mailbox.put(Mail::Poll(reply)) {
         return http::empty(StatusCode::BAD_REQUEST);
@@ -114,9 +106,7 @@ async fn post(
         is_read: false,
     };
     let headers = request.headers().clone();
-    let is_binary = headers
-        .get(CONTENT_TYPE)
-        .is_some_and(|value| value == BINARY_TYPE);
+    let is_binary = headers.get(CONTENT_TYPE).is_some_and(|value| value == BINARY_TYPE);
     if is_binary && entry.version == Version::V4 {
         return http::empty(StatusCode::BAD_REQUEST); // and the guard ends the session
     }
@@ -124,11 +114,7 @@ async fn post(
     let bytes_max = engine.config.max_payload.0;
     let body = read_body(
         request.into_body(),
-        if is_form {
-            bytes_max * JSONP_GROWTH
-        } else {
-            bytes_max
-        },
+        if is_form { bytes_max * JSONP_GROWTH } else { bytes_max },
     )
     .await;
     let body = match body {
@@ -145,11 +131,7 @@ async fn post(
         return http::empty(StatusCode::PAYLOAD_TOO_LARGE);
     }
     let (reply, waiting) = oneshot::channel();
-    if !mailbox.put(Mail::Post(Post {
-        body,
-        is_binary,
-        reply,
-    })) {
+    if !mailbox.put(Mail::Post(Post { body, is_binary, reply })) {
         return http::empty(StatusCode::BAD_REQUEST);
     }
     entry.outbox.wake();
@@ -160,8 +142,7 @@ async fn post(
 }
 
 fn break_session(entry: &Entry, mailbox: &Mailbox) {
-    // In a full mailbox there is a flood, which ends the session as well.
-    mailbox.put(Mail::Broken);
+    mailbox.break_session();
     entry.outbox.wake();
 }
 
@@ -170,6 +151,7 @@ fn reply_response(reply: Reply, headers: &HeaderMap) -> Response<Body> {
         Reply::Ok => http::response(StatusCode::OK, "text/html", "ok"),
         Reply::Payload(_) | Reply::Refused => http::empty(StatusCode::BAD_REQUEST),
         Reply::Malformed => Refusal::BadRequest.response(false),
+        Reply::Gone => Refusal::UnknownSession.response(false),
     };
     add_explorer_header(&mut response, headers);
     response
@@ -195,17 +177,16 @@ pub(super) fn payload_response(
     } else {
         None
     };
-    let mut response =
-        match encoding.and_then(|encoding| Some((encoding, encoding.compress(&body)?))) {
-            Some((encoding, compressed)) => {
-                let mut response = http::response(StatusCode::OK, content_type, compressed);
-                response
-                    .headers_mut()
-                    .insert(CONTENT_ENCODING, HeaderValue::from_static(encoding.name()));
-                response
-            }
-            None => http::response(StatusCode::OK, content_type, body),
-        };
+    let mut response = match encoding.and_then(|encoding| Some((encoding, encoding.compress(&body)?))) {
+        Some((encoding, compressed)) => {
+            let mut response = http::response(StatusCode::OK, content_type, compressed);
+            response
+                .headers_mut()
+                .insert(CONTENT_ENCODING, HeaderValue::from_static(encoding.name()));
+            response
+        }
+        None => http::response(StatusCode::OK, content_type, body),
+    };
     add_explorer_header(&mut response, headers);
     response
 }
@@ -260,8 +241,7 @@ fn accepted_encoding(headers: &HeaderMap) -> Option<Encoding> {
     let takes = |name: &str| {
         accepted.split(',').any(|item| {
             let (coding, weight) = item.split_once(';').unwrap_or((item, ""));
-            coding.trim().eq_ignore_ascii_case(name)
-                && !matches!(weight.trim(), "q=0" | "q=0.0" | "q=0.00" | "q=0.000")
+            coding.trim().eq_ignore_ascii_case(name) && !matches!(weight.trim(), "q=0" | "q=0.0" | "q=0.00" | "q=0.000")
         })
     };
     if takes("gzip") {

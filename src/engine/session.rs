@@ -15,6 +15,7 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
@@ -41,6 +42,12 @@ const MESSAGES_PER_TURN: u16 = 256;
 
 /// Room for messages that an idle session may keep.
 const IDLE_MESSAGES_MAX: usize = 8;
+
+/// Heartbeats, WebSocket pings and noops of one client in `CONTROLS_WINDOW`: ten a second, many times what any client
+/// needs.
+const CONTROLS_MAX: u32 = 100;
+
+const CONTROLS_WINDOW: Duration = Duration::from_secs(10);
 
 thread_local! {
     static READ: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BYTES]);
@@ -82,6 +89,9 @@ pub(super) struct Rules {
     pub(super) lifecycle: Lifecycle,
     pub(super) tally: Tally,
     ready: VecDeque<Message>,
+    /// Packets that carry no message, since `controls_since`.
+    controls: u32,
+    controls_since: std::time::Instant,
     /// The session is over once `ready` is empty.
     pub(super) ending: Option<Reason>,
     /// The code for the WebSocket's close frame, where there is one.
@@ -98,34 +108,16 @@ impl Session {
         address: IpAddr,
     ) -> Self {
         let mailbox = Arc::new(Mailbox::default());
-        let link = Link::Polling(Box::new(Polling::new(
-            Arc::clone(&mailbox),
-            form,
-            packets_max,
-        )));
+        let link = Link::Polling(Box::new(Polling::new(Arc::clone(&mailbox), form, packets_max)));
         Self::open(engine, sid, form.version, (link, Some(mailbox)), address)
     }
 
     /// A session that begins on a WebSocket.
-    pub(super) fn websocket(
-        engine: Arc<Engine>,
-        sid: Sid,
-        opened: Opened,
-        address: IpAddr,
-    ) -> Self {
+    pub(super) fn websocket(engine: Arc<Engine>, sid: Sid, opened: Opened, address: IpAddr) -> Self {
         let reader = FrameReader::new(engine.config.max_payload.0);
         let version = opened.form.version;
-        let mut session = Self::open(
-            engine,
-            sid,
-            version,
-            (Link::WebSocket(reader), None),
-            address,
-        );
-        session
-            .rules
-            .outbox
-            .attach(opened.socket, opened.lease, opened.form);
+        let mut session = Self::open(engine, sid, version, (Link::WebSocket(reader), None), address);
+        session.rules.outbox.attach(opened.socket, opened.lease, opened.form);
         session.take_leftover(&opened.leftover);
         session
     }
@@ -140,13 +132,7 @@ impl Session {
         let (link, mailbox) = link;
         let now = Instant::now();
         let is_websocket = matches!(link, Link::WebSocket(_));
-        let lifecycle = Lifecycle::new(
-            &engine.config,
-            version,
-            is_websocket,
-            rand::random(),
-            now.into_std(),
-        );
+        let lifecycle = Lifecycle::new(&engine.config, version, is_websocket, rand::random(), now.into_std());
         let outbox = Arc::new(Outbox::new(sid, engine.outbox_bytes_max));
         engine.directory.insert(Entry {
             version,
@@ -161,6 +147,8 @@ impl Session {
             lifecycle,
             tally: Tally::default(),
             ready: VecDeque::new(),
+            controls: 0,
+            controls_since: now.into_std(),
             ending: None,
             close_code: None,
         };
@@ -361,14 +349,14 @@ impl Rules {
     /// Reads frames off `input` and takes what is in them.
     pub(super) fn feed(&mut self, reader: &mut FrameReader, input: &mut [u8]) {
         let now = std::time::Instant::now();
-        self.engine
-            .metrics
-            .bytes_received
-            .inc_by(input.len() as u64);
+        self.engine.metrics.bytes_received.inc_by(input.len() as u64);
         let mut ping = None;
         let result = reader.feed(input, |frame| match frame {
             // Of several pings in one go the last one is answered, as RFC 6455 §5.5.3 allows.
-            Frame::Ping(payload) => ping = Some(websocket::pong(payload)),
+            Frame::Ping(payload) => {
+                ping = Some(websocket::pong(payload));
+                self.control(now);
+            }
             other => self.frame(other, now),
         });
         if let Some(pong) = ping {
@@ -411,17 +399,25 @@ impl Rules {
                 return; // counted by whoever reads the message
             }
             Output::Pong => {
-                let data = if let Packet::Ping(data) = &packet {
-                    data
-                } else {
-                    ""
-                };
+                let data = if let Packet::Ping(data) = &packet { data } else { "" };
                 self.push(Arc::new(Encoded::text(&["3", data])));
             }
             Output::Close(reason) => self.ending = Some(reason),
             _ => {}
         }
         self.engine.metrics.received(kind(&packet));
+        self.control(now);
+    }
+
+    /// Counts a packet or frame that carries no message; a flood of them ends the session.
+    fn control(&mut self, now: std::time::Instant) {
+        if now.duration_since(self.controls_since) > CONTROLS_WINDOW {
+            (self.controls, self.controls_since) = (0, now);
+        }
+        self.controls += 1;
+        if self.controls > CONTROLS_MAX {
+            self.ending.get_or_insert(Reason::RateLimited);
+        }
     }
 
     pub(super) fn break_off(&mut self, error: FrameError) {
@@ -438,11 +434,7 @@ impl Rules {
 }
 
 /// Reads what is there; 0 when the connection is closed or broken.
-pub(super) fn poll_read(
-    socket: &TcpStream,
-    buffer: &mut [u8],
-    cx: &mut Context<'_>,
-) -> Poll<usize> {
+pub(super) fn poll_read(socket: &TcpStream, buffer: &mut [u8], cx: &mut Context<'_>) -> Poll<usize> {
     loop {
         if ready!(socket.poll_read_ready(cx)).is_err() {
             return Poll::Ready(0);

@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use fastwebsockets::{CloseCode, OpCode, unmask};
 use hyper::upgrade::OnUpgrade;
@@ -21,6 +23,9 @@ const FRAGMENTS_MAX: usize = 128;
 
 /// Bytes in the payload of a control frame (RFC 6455 §5.5).
 const CONTROL_BYTES_MAX: usize = 125;
+
+/// Random bytes in a client's key (RFC 6455 §4.1).
+const KEY_BYTES: usize = 16;
 
 /// What a complete message or control frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,11 +113,7 @@ impl FrameReader {
     ///
     /// # Errors
     /// When the peer breaks the protocol or a bound. Frames before that were given out.
-    pub(super) fn feed(
-        &mut self,
-        input: &mut [u8],
-        mut give: impl FnMut(Frame<'_>),
-    ) -> Result<(), FrameError> {
+    pub(super) fn feed(&mut self, input: &mut [u8], mut give: impl FnMut(Frame<'_>)) -> Result<(), FrameError> {
         if self.partial.is_empty() {
             let used = self.frames(input, &mut give)?;
             self.partial.extend_from_slice(&input[used..]);
@@ -129,11 +130,7 @@ impl FrameReader {
     }
 
     /// Reads the complete frames of `input` and returns their bytes.
-    fn frames(
-        &mut self,
-        input: &mut [u8],
-        give: &mut impl FnMut(Frame<'_>),
-    ) -> Result<usize, FrameError> {
+    fn frames(&mut self, input: &mut [u8], give: &mut impl FnMut(Frame<'_>)) -> Result<usize, FrameError> {
         let mut at = 0;
         while !self.is_closed
             && let Some(head) = self.head(&input[at..])?
@@ -214,12 +211,7 @@ impl FrameReader {
     }
 
     /// Takes one complete frame and gives out what it completes.
-    fn frame(
-        &mut self,
-        head: &Head,
-        payload: &[u8],
-        give: &mut impl FnMut(Frame<'_>),
-    ) -> Result<(), FrameError> {
+    fn frame(&mut self, head: &Head, payload: &[u8], give: &mut impl FnMut(Frame<'_>)) -> Result<(), FrameError> {
         match head.opcode {
             OpCode::Ping => give(Frame::Ping(payload)),
             OpCode::Pong => {}
@@ -229,19 +221,12 @@ impl FrameReader {
             }
             OpCode::Text if head.is_final => give(Frame::Text(utf8(payload)?)),
             OpCode::Binary if head.is_final => give(Frame::Binary(payload)),
-            OpCode::Text | OpCode::Binary | OpCode::Continuation => {
-                self.fragment(head, payload, give)?
-            }
+            OpCode::Text | OpCode::Binary | OpCode::Continuation => self.fragment(head, payload, give)?,
         }
         Ok(())
     }
 
-    fn fragment(
-        &mut self,
-        head: &Head,
-        payload: &[u8],
-        give: &mut impl FnMut(Frame<'_>),
-    ) -> Result<(), FrameError> {
+    fn fragment(&mut self, head: &Head, payload: &[u8], give: &mut impl FnMut(Frame<'_>)) -> Result<(), FrameError> {
         let is_text = head.opcode == OpCode::Text;
         let message = self.message.get_or_insert_with(|| {
             Box::new(Fragments {
@@ -281,9 +266,7 @@ impl Fragments {
     fn check_utf8(&mut self, is_final: bool) -> Result<(), FrameError> {
         match simdutf8::compat::from_utf8(&self.data[self.checked..]) {
             Ok(_) => self.checked = self.data.len(),
-            Err(error) if error.error_len().is_none() && !is_final => {
-                self.checked += error.valid_up_to()
-            }
+            Err(error) if error.error_len().is_none() && !is_final => self.checked += error.valid_up_to(),
             Err(_) => return Err(FrameError::Utf8),
         }
         Ok(())
@@ -309,10 +292,7 @@ fn close(payload: &[u8]) -> Result<Frame<'static>, FrameError> {
 
 /// The answer to a ping.
 pub(super) fn pong(payload: &[u8]) -> Encoded {
-    Encoded::control_frame(
-        OpCode::Pong as u8,
-        &payload[..payload.len().min(CONTROL_BYTES_MAX)],
-    )
+    Encoded::control_frame(OpCode::Pong as u8, &payload[..payload.len().min(CONTROL_BYTES_MAX)])
 }
 
 /// The frame that closes a connection.
@@ -340,11 +320,7 @@ pub(super) struct Opened {
 
 impl Opened {
     /// Waits for the 101 to be sent and takes the bare socket; `None` where the client is gone.
-    pub(super) async fn wait(
-        upgrade: OnUpgrade,
-        form: WebSocketForm,
-        lease: Arc<Lease>,
-    ) -> Option<Self> {
+    pub(super) async fn wait(upgrade: OnUpgrade, form: WebSocketForm, lease: Arc<Lease>) -> Option<Self> {
         let parts = upgrade.await.ok()?.downcast::<TokioIo<TcpStream>>().ok()?;
         Some(Self {
             socket: parts.io.into_inner(),
@@ -361,23 +337,16 @@ pub(super) fn accept<B>(request: &mut Request<B>) -> Option<(Response<Body>, OnU
     let protocol = request
         .headers()
         .get("sec-websocket-protocol")
-        .and_then(|offered| {
-            offered
-                .to_str()
-                .ok()?
-                .split(',')
-                .next()?
-                .trim()
-                .parse()
-                .ok()
-        });
+        .and_then(|offered| offered.to_str().ok()?.split(',').next()?.trim().parse().ok());
+    let key = request.headers().get("sec-websocket-key")?.as_bytes();
+    if STANDARD.decode(key).ok()?.len() != KEY_BYTES {
+        return None;
+    }
     let upgrade = hyper::upgrade::on(&mut *request);
     let (response, _) = fastwebsockets::upgrade::upgrade(request).ok()?;
     let mut response = response.map(|_| Body::default());
     if let Some(protocol) = protocol {
-        response
-            .headers_mut()
-            .insert("sec-websocket-protocol", protocol);
+        response.headers_mut().insert("sec-websocket-protocol", protocol);
     }
     Some((response, upgrade))
 }
@@ -404,21 +373,14 @@ mod tests {
             }
         }
         frame.extend(MASK);
-        frame.extend(
-            payload
-                .iter()
-                .zip(MASK.iter().cycle())
-                .map(|(byte, mask)| byte ^ mask),
-        );
+        frame.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
         frame
     }
 
     fn read(bytes: &[u8], piece: usize) -> (Vec<String>, Result<(), FrameError>) {
         let (mut reader, mut frames) = (FrameReader::new(1000), Vec::new());
         for piece in bytes.chunks(piece.max(1)) {
-            if let Err(error) = reader.feed(&mut piece.to_vec(), |frame| {
-                frames.push(format!("{frame:?}"))
-            }) {
+            if let Err(error) = reader.feed(&mut piece.to_vec(), |frame| frames.push(format!("{frame:?}"))) {
                 return (frames, Err(error));
             }
         }
@@ -466,10 +428,7 @@ mod tests {
             (masked(0x09, b"fragmented ping"), FrameError::Protocol),
             (masked(0x89, &[0; 126]), FrameError::Protocol),
             (masked(0x80, b"continues nothing"), FrameError::Protocol),
-            (
-                [masked(0x01, b"a"), masked(0x01, b"b")].concat(),
-                FrameError::Protocol,
-            ),
+            ([masked(0x01, b"a"), masked(0x01, b"b")].concat(), FrameError::Protocol),
             (masked(0x88, &[3]), FrameError::Protocol),
             (masked(0x88, &[0x03, 0xed]), FrameError::Protocol),
             (masked(0x88, &[0x03, 0xe8, 0xff]), FrameError::Utf8),
@@ -480,10 +439,7 @@ mod tests {
                 [masked(0x01, &[0xe2]), masked(0x00, &[0x28])].concat(),
                 FrameError::Utf8,
             ),
-            (
-                [masked(0x01, &[0xe2]), masked(0x80, &[])].concat(),
-                FrameError::Utf8,
-            ),
+            ([masked(0x01, &[0xe2]), masked(0x80, &[])].concat(), FrameError::Utf8),
             (masked(0x82, &[0; 1001]), FrameError::TooLarge),
             (huge, FrameError::TooLarge),
             (

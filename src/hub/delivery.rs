@@ -36,10 +36,7 @@ pub(super) struct Queued {
 
 impl Queued {
     pub(super) fn new(broadcast: Broadcast, room: OwnedSemaphorePermit) -> Self {
-        Self {
-            broadcast,
-            _room: room,
-        }
+        Self { broadcast, _room: room }
     }
 }
 

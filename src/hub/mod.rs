@@ -57,20 +57,13 @@ pub struct SocketKey {
 impl Hub {
     /// An empty hub with this many delivery loops, and the tasks that run them. They end when the hub is dropped.
     pub fn new(loops: usize, metrics: Arc<Metrics>) -> (Arc<Self>, Vec<JoinHandle<()>>) {
-        let shards: Box<[_]> = (0..loops.max(1))
-            .map(|_| Arc::new(Shard::default()))
-            .collect();
+        let shards: Box<[_]> = (0..loops.max(1)).map(|_| Arc::new(Shard::default())).collect();
         let (queues, tasks) = shards
             .iter()
             .enumerate()
             .map(|(index, shard)| {
                 let (sender, receiver) = mpsc::unbounded_channel(); // bounded by `room`
-                let deliver = delivery::deliver(
-                    ShardId(index),
-                    Arc::clone(shard),
-                    receiver,
-                    Arc::clone(&metrics),
-                );
+                let deliver = delivery::deliver(ShardId(index), Arc::clone(shard), receiver, Arc::clone(&metrics));
                 (sender, tokio::spawn(deliver))
             })
             .unzip::<_, _, Vec<_>, Vec<_>>();
@@ -94,13 +87,7 @@ impl Hub {
     }
 
     /// Lets a socket in: `connect` enters its outbox first, so that nothing precedes it.
-    pub fn add(
-        &self,
-        shard: ShardId,
-        socket: NewSocket<'_>,
-        connect: Arc<Encoded>,
-        tally: &mut Tally,
-    ) -> SocketKey {
+    pub fn add(&self, shard: ShardId, socket: NewSocket<'_>, connect: Arc<Encoded>, tally: &mut Tally) -> SocketKey {
         SocketKey {
             shard,
             slot: self.shards[shard.0].add(socket, connect, tally),
@@ -116,12 +103,7 @@ impl Hub {
     ///
     /// # Errors
     /// With the number of rooms that it would be in, when those are too many.
-    pub fn join(
-        &self,
-        key: SocketKey,
-        rooms: &[CompactString],
-        rooms_max: usize,
-    ) -> Result<Vec<Name>, usize> {
+    pub fn join(&self, key: SocketKey, rooms: &[CompactString], rooms_max: usize) -> Result<Vec<Name>, usize> {
         self.shard(key).join(key.slot, rooms, rooms_max)
     }
 

@@ -71,10 +71,7 @@ impl Shard {
         let state = &mut *state;
         let namespace = match state.namespaces.get_mut(new.namespace) {
             Some(namespace) => namespace,
-            None => state
-                .namespaces
-                .entry(Arc::clone(new.namespace))
-                .or_default(),
+            None => state.namespaces.entry(Arc::clone(new.namespace)).or_default(),
         };
         let slot = state.sockets.insert(Socket {
             outbox: Arc::clone(new.outbox),
@@ -115,12 +112,7 @@ impl Shard {
         }
     }
 
-    pub(super) fn join(
-        &self,
-        slot: u32,
-        rooms: &[CompactString],
-        rooms_max: usize,
-    ) -> Result<Vec<Name>, usize> {
+    pub(super) fn join(&self, slot: u32, rooms: &[CompactString], rooms_max: usize) -> Result<Vec<Name>, usize> {
         let mut state = self.0.lock();
         let Some(socket) = state.sockets.get(slot as usize) else {
             return Ok(Vec::new());
@@ -142,9 +134,7 @@ impl Shard {
         let mut state = self.0.lock();
         {
             let State {
-                sockets,
-                namespaces,
-                ..
+                sockets, namespaces, ..
             } = &mut *state;
             if let Some(socket) = sockets.get_mut(slot as usize)
                 && let Some(namespace) = namespaces.get_mut(&socket.namespace)
@@ -182,12 +172,7 @@ impl Shard {
     pub(super) fn collect_rooms(&self, names: &mut HashSet<(Name, Name), RandomState>) {
         let state = self.0.lock();
         for (name, namespace) in &state.namespaces {
-            names.extend(
-                namespace
-                    .rooms
-                    .keys()
-                    .map(|room| (Arc::clone(name), Arc::clone(room))),
-            );
+            names.extend(namespace.rooms.keys().map(|room| (Arc::clone(name), Arc::clone(room))));
         }
     }
 
@@ -222,9 +207,7 @@ impl State {
         };
         for room in rooms {
             if !socket.is_in(room) {
-                socket
-                    .rooms
-                    .push(namespace.join(slot, room, &socket.outbox));
+                socket.rooms.push(namespace.join(slot, room, &socket.outbox));
             }
         }
     }
@@ -245,10 +228,7 @@ impl State {
         let Some(namespace) = self.namespaces.get(&broadcast.namespace) else {
             return 0;
         };
-        let except = broadcast
-            .except
-            .filter(|key| key.shard == shard)
-            .map(|key| key.slot);
+        let except = broadcast.except.filter(|key| key.shard == shard).map(|key| key.slot);
         let mut count = 0;
         let mut push = |slot: u32, outbox: &Arc<Outbox>| {
             if Some(slot) != except {
@@ -259,16 +239,11 @@ impl State {
             }
         };
         match &broadcast.target {
-            Target::Namespace => namespace
-                .sockets
-                .iter()
-                .for_each(|(slot, outbox)| push(*slot, outbox)),
+            Target::Namespace => namespace.sockets.iter().for_each(|(slot, outbox)| push(*slot, outbox)),
             Target::Rooms(rooms) => match rooms.as_slice() {
                 [room] if !namespace.private.contains_key(&**room) => {
                     if let Some(members) = namespace.rooms.get(&**room) {
-                        members
-                            .iter()
-                            .for_each(|(slot, outbox)| push(*slot, outbox));
+                        members.iter().for_each(|(slot, outbox)| push(*slot, outbox));
                     }
                 }
                 rooms => {

@@ -47,11 +47,7 @@ impl Admin {
         let path = request.uri().path();
         let is_public = matches!(path, "/livez" | "/readyz" | "/metrics");
         if !is_public && !self.has_key(request) {
-            let mut response = error(
-                StatusCode::UNAUTHORIZED,
-                "unauthorized",
-                "a bearer key is needed",
-            );
+            let mut response = error(StatusCode::UNAUTHORIZED, "unauthorized", "a bearer key is needed");
             response
                 .headers_mut()
                 .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -71,9 +67,7 @@ impl Admin {
                 "only GET and HEAD are answered",
             );
         }
-        self.health
-            .respond(path, true)
-            .unwrap_or_else(|| self.exposition())
+        self.health.respond(path, true).unwrap_or_else(|| self.exposition())
     }
 
     /// All numbers in Prometheus' text format.
@@ -84,11 +78,7 @@ impl Admin {
             outbox_bytes: outboxes.iter().map(|outbox| outbox.bytes()).sum(),
         };
         match self.metrics.render(&snapshot) {
-            Ok(text) => http::response(
-                StatusCode::OK,
-                "text/plain; version=0.0.4; charset=utf-8",
-                text,
-            ),
+            Ok(text) => http::response(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text),
             Err(problem) => {
                 tracing::error!("cannot write metrics: {problem}");
                 error(
@@ -105,8 +95,7 @@ impl Admin {
             .headers()
             .get(AUTHORIZATION)
             .and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
-        self.keys.is_empty()
-            || shown.is_some_and(|shown| self.keys.iter().any(|key| key.matches(shown)))
+        self.keys.is_empty() || shown.is_some_and(|shown| self.keys.iter().any(|key| key.matches(shown)))
     }
 }
 

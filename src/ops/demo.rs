@@ -1,8 +1,6 @@
 //! The demo page: two tabs that talk in a room, with nothing but what the gateway itself serves.
 
-use hyper::header::{
-    CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
-};
+use hyper::header::{CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
 use hyper::{Response, StatusCode};
 
 use crate::http::{self, Body};
@@ -35,9 +33,7 @@ pub fn response(page: &str) -> Response<Body> {
         (REFERRER_POLICY, "no-referrer"),
     ];
     for (name, value) in fixed {
-        response
-            .headers_mut()
-            .insert(name, HeaderValue::from_static(value));
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
     response
 }

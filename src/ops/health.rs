@@ -52,10 +52,7 @@ impl Health {
         let reasons = [
             (!self.has_started.load(Ordering::Relaxed), "starting"),
             (self.is_draining.load(Ordering::Relaxed), "draining"),
-            (
-                self.connections.load(Ordering::Relaxed) >= self.connections_max,
-                "full",
-            ),
+            (self.connections.load(Ordering::Relaxed) >= self.connections_max, "full"),
         ];
         reasons
             .iter()
@@ -112,10 +109,7 @@ mod tests {
     #[test]
     fn reasons_are_for_operators_alone() {
         let health = Health::new(1);
-        assert_eq!(
-            health.respond("/livez", false).unwrap().status(),
-            StatusCode::OK
-        );
+        assert_eq!(health.respond("/livez", false).unwrap().status(), StatusCode::OK);
         assert_eq!(
             health.respond("/readyz", true).unwrap().status(),
             StatusCode::SERVICE_UNAVAILABLE

@@ -35,9 +35,7 @@ fn header_length(text: &str) -> usize {
         .take_while(|byte| byte.is_ascii_digit() || *byte == b'-')
         .count();
     if text[start..].starts_with('/') {
-        text[start..]
-            .find(',')
-            .map_or(text.len(), |comma| start + comma + 1)
+        text[start..].find(',').map_or(text.len(), |comma| start + comma + 1)
     } else {
         start
     }

@@ -60,14 +60,8 @@ impl WebSocketForm {
         match (self.version, self.base64) {
             (Version::V3, false) => (BINARY_FRAME, [&[4], bytes].concat().into()), // 4: a message
             (Version::V4, false) => (BINARY_FRAME, bytes.into()),
-            (Version::V3, true) => (
-                TEXT_FRAME,
-                format!("b4{}", STANDARD.encode(bytes)).into_bytes().into(),
-            ),
-            (Version::V4, true) => (
-                TEXT_FRAME,
-                format!("b{}", STANDARD.encode(bytes)).into_bytes().into(),
-            ),
+            (Version::V3, true) => (TEXT_FRAME, format!("b4{}", STANDARD.encode(bytes)).into_bytes().into()),
+            (Version::V4, true) => (TEXT_FRAME, format!("b{}", STANDARD.encode(bytes)).into_bytes().into()),
         }
     }
 }
@@ -227,8 +221,7 @@ mod tests {
 
     #[test]
     fn attachments_follow_in_the_form_of_each_client() {
-        let packet =
-            Encoded::with_attachments(&["451-[\"e\"]"], Box::new([Bytes::from_static(&[1, 2])]));
+        let packet = Encoded::with_attachments(&["451-[\"e\"]"], Box::new([Bytes::from_static(&[1, 2])]));
         let text = b"\x81\x09451-[\"e\"]".as_slice();
         let with = |tail: &[u8]| [text, tail].concat();
         assert_eq!(packet.frames(V4), with(&[0x82, 2, 1, 2]));

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::Version;
 
-/// Base64 as clients write it: padding or not, as Node's decoder takes both.
+/// Base64 as clients write it: padding or not, and below also the URL-safe alphabet, as Node's decoder takes all that.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new()
@@ -103,16 +103,14 @@ pub fn decode_binary(bytes: &[u8], version: Version) -> Result<Packet, PacketErr
         Version::V3 => bytes.strip_prefix(&[4]).ok_or(PacketError)?,
         Version::V4 => bytes,
     };
-    Ok(Packet::Message(Message::Binary(Bytes::copy_from_slice(
-        data,
-    ))))
+    Ok(Packet::Message(Message::Binary(Bytes::copy_from_slice(data))))
 }
 
 fn decode_base64(data: &str) -> Result<Bytes, PacketError> {
-    LENIENT
-        .decode(data)
-        .map(Bytes::from)
-        .map_err(|_| PacketError)
+    if data.contains(['-', '_']) {
+        return decode_base64(&data.replace('-', "+").replace('_', "/"));
+    }
+    LENIENT.decode(data).map(Bytes::from).map_err(|_| PacketError)
 }
 
 #[cfg(test)]
@@ -148,11 +146,7 @@ mod tests {
 
     #[test]
     fn binary_frames_have_a_type_byte_in_v3_only() {
-        let binary = |bytes: &[u8]| {
-            Ok(Packet::Message(Message::Binary(Bytes::copy_from_slice(
-                bytes,
-            ))))
-        };
+        let binary = |bytes: &[u8]| Ok(Packet::Message(Message::Binary(Bytes::copy_from_slice(bytes))));
         assert_eq!(decode_binary(&[4, 1, 2], Version::V3), binary(&[1, 2]));
         assert_eq!(decode_binary(&[4, 1, 2], Version::V4), binary(&[4, 1, 2]));
         assert_eq!(decode_binary(&[], Version::V4), binary(&[]));

@@ -40,10 +40,7 @@ impl Sid {
     /// Reads an id from a query string; `None` where it cannot be one of any node.
     pub fn parse(text: &str) -> Option<Self> {
         let bytes: [u8; SID_LENGTH] = text.as_bytes().try_into().ok()?;
-        bytes
-            .iter()
-            .all(|byte| is_id_character(*byte))
-            .then_some(Self(bytes))
+        bytes.iter().all(|byte| is_id_character(*byte)).then_some(Self(bytes))
     }
 
     /// The id as text.
@@ -110,9 +107,7 @@ impl IdGenerator {
     /// When the system has no randomness to give.
     pub fn new() -> Result<Self, RandomnessError> {
         let mut tag = [0; TAG_BYTES];
-        SysRng
-            .try_fill_bytes(&mut tag)
-            .map_err(|_| RandomnessError)?;
+        SysRng.try_fill_bytes(&mut tag).map_err(|_| RandomnessError)?;
         Ok(Self { tag })
     }
 

@@ -126,10 +126,7 @@ fn unicode_escape(rest: &str) -> Option<(char, usize)> {
     match unit {
         0xd800..0xdc00 => Some(low().map_or((char::REPLACEMENT_CHARACTER, 4), |low| {
             let code = 0x1_0000 + ((u32::from(unit) - 0xd800) << 10) + (u32::from(low) - 0xdc00);
-            (
-                char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER),
-                10,
-            )
+            (char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER), 10)
         })),
         _ => Some((
             char::from_u32(u32::from(unit)).unwrap_or(char::REPLACEMENT_CHARACTER),
@@ -186,10 +183,7 @@ struct Scanner<'a> {
     length: usize,
 }
 
-const _: () = assert!(
-    DEPTH_MAX == u64::BITS,
-    "the stack of the scanner is one word"
-);
+const _: () = assert!(DEPTH_MAX == u64::BITS, "the stack of the scanner is one word");
 
 impl<'a> Scanner<'a> {
     fn new(text: &'a str) -> Self {
@@ -221,11 +215,7 @@ impl<'a> Scanner<'a> {
     }
 
     fn expect(&mut self, byte: u8) -> Result<(), JsonError> {
-        if self.eat(byte) {
-            Ok(())
-        } else {
-            Err(JsonError)
-        }
+        if self.eat(byte) { Ok(()) } else { Err(JsonError) }
     }
 
     /// One value and nothing behind it.
@@ -318,11 +308,7 @@ impl<'a> Scanner<'a> {
 
     fn end_element(&mut self) {
         // An array that was empty ends no element.
-        if let Some(span) = self
-            .length
-            .checked_sub(1)
-            .and_then(|last| self.spans.get_mut(last))
-        {
+        if let Some(span) = self.length.checked_sub(1).and_then(|last| self.spans.get_mut(last)) {
             span.1 = self.at;
         }
     }
@@ -561,11 +547,7 @@ mod tests {
                 2,
                 true,
             ),
-            (
-                r#"["e",{"a":[{"b":{"_placeholder":true,"num":0}}]}]"#,
-                1,
-                true,
-            ),
+            (r#"["e",{"a":[{"b":{"_placeholder":true,"num":0}}]}]"#, 1, true),
             (r#"["e",{"_placeholder":false,"num":9}]"#, 1, true),
             (r#"["e",{"_placeholder":1,"num":"splice"}]"#, 1, true),
             (r#"["e",{"_placeholder":true,"num":1}]"#, 1, false),
@@ -574,18 +556,10 @@ mod tests {
             (r#"["e",{"_placeholder":true,"num":"splice"}]"#, 1, false),
             (r#"["e",{"_placeholder":true}]"#, 1, false),
             (r#"["e",{"\u005fplaceholder":true,"num":7}]"#, 1, false),
-            (
-                r#"["e",{"x":{"_placeholder": true , "num": 3 }}]"#,
-                1,
-                false,
-            ),
+            (r#"["e",{"x":{"_placeholder": true , "num": 3 }}]"#, 1, false),
         ] {
             assert_eq!(Array::parse(text).is_ok(), true, "{text}");
-            assert_eq!(
-                check_placeholders(text, attachments).is_ok(),
-                good,
-                "{text}"
-            );
+            assert_eq!(check_placeholders(text, attachments).is_ok(), good, "{text}");
         }
     }
 
@@ -602,14 +576,11 @@ mod tests {
         ];
         leaf.prop_recursive(6, 64, 6, |inner| {
             prop_oneof![
-                prop::collection::vec(inner.clone(), 0..6)
-                    .prop_map(|items| format!("[ {}]", items.join(" ,"))),
+                prop::collection::vec(inner.clone(), 0..6).prop_map(|items| format!("[ {}]", items.join(" ,"))),
                 prop::collection::vec((any::<String>(), inner), 0..6).prop_map(|items| {
                     let items: Vec<_> = items
                         .into_iter()
-                        .map(|(key, value)| {
-                            format!("{} :{value}", serde_json::to_string(&key).unwrap())
-                        })
+                        .map(|(key, value)| format!("{} :{value}", serde_json::to_string(&key).unwrap()))
                         .collect();
                     format!("{{{}\t}}", items.join(","))
                 }),

@@ -44,11 +44,7 @@ pub struct Payload {
 ///
 /// # Errors
 /// With the packets before the fault, when some packet is none.
-pub fn decode(
-    body: &[u8],
-    binary: bool,
-    form: &mut PayloadForm,
-) -> (Vec<Packet>, Result<(), PacketError>) {
+pub fn decode(body: &[u8], binary: bool, form: &mut PayloadForm) -> (Vec<Packet>, Result<(), PacketError>) {
     let mut packets = Vec::new();
     let result = match form.version {
         Version::V3 if binary => payload_v3::decode_binary(body, &mut packets),
@@ -70,9 +66,7 @@ fn decode_v4(body: &[u8], packets: &mut Vec<Packet>) -> Result<(), PacketError> 
 pub fn encode(packets: &[Arc<Encoded>], form: PayloadForm) -> Payload {
     match form.version {
         Version::V3 => {
-            let holds_binary = packets
-                .iter()
-                .any(|packet| !packet.attachments().is_empty());
+            let holds_binary = packets.iter().any(|packet| !packet.attachments().is_empty());
             let binary = !form.text_only && (form.binary_only || holds_binary);
             let body = if binary {
                 payload_v3::encode_binary(packets)
@@ -93,10 +87,7 @@ fn encode_v4(packets: &[Arc<Encoded>]) -> Vec<u8> {
     for packet in packets {
         push_record(&mut body, packet.packet().as_bytes());
         for attachment in packet.attachments() {
-            push_record(
-                &mut body,
-                format!("b{}", STANDARD.encode(attachment)).as_bytes(),
-            );
+            push_record(&mut body, format!("b{}", STANDARD.encode(attachment)).as_bytes());
         }
     }
     body
@@ -115,9 +106,7 @@ pub fn wrap_jsonp(index: &str, payload: &[u8]) -> Vec<u8> {
     let mut script = format!("___eio[{index}](");
     super::json::write_string(&mut script, &text);
     // Both are line ends in scripts older than 2019 and must not stand in a string.
-    script = script
-        .replace('\u{2028}', "\\u2028")
-        .replace('\u{2029}', "\\u2029");
+    script = script.replace('\u{2028}', "\\u2028").replace('\u{2029}', "\\u2029");
     script.push_str(");");
     script.into_bytes()
 }
@@ -186,23 +175,14 @@ mod tests {
         assert_eq!(packets.len(), 2);
         assert_eq!(result, Err(PacketError));
         for body in [b"".as_slice(), b"\x1e", b"4a\x1e", b"4\xff"] {
-            assert!(
-                decode(body, false, &mut form(Version::V4)).1.is_err(),
-                "{body:?}"
-            );
+            assert!(decode(body, false, &mut form(Version::V4)).1.is_err(), "{body:?}");
         }
     }
 
     #[test]
     fn jsonp_answers_are_scripts() {
-        assert_eq!(
-            wrap_jsonp("7", b"6:4\"a\\b\n"),
-            br#"___eio[7]("6:4\"a\\b\n");"#
-        );
-        assert_eq!(
-            wrap_jsonp("0", "\u{2028}".as_bytes()),
-            br#"___eio[0]("\u2028");"#
-        );
+        assert_eq!(wrap_jsonp("7", b"6:4\"a\\b\n"), br#"___eio[7]("6:4\"a\\b\n");"#);
+        assert_eq!(wrap_jsonp("0", "\u{2028}".as_bytes()), br#"___eio[0]("\u2028");"#);
     }
 
     #[test]
@@ -254,8 +234,7 @@ mod tests {
     fn normal(packets: Vec<Packet>) -> Vec<Packet> {
         let normal = |packet| match packet {
             Packet::Message(Message::Text(text)) => {
-                let value: serde_json::Value =
-                    serde_json::from_str(text.trim_start_matches('2')).unwrap();
+                let value: serde_json::Value = serde_json::from_str(text.trim_start_matches('2')).unwrap();
                 Packet::Message(Message::Text(value.to_string()))
             }
             other => other,

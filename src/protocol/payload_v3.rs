@@ -27,21 +27,14 @@ const BINARY: u8 = 1;
 const LENGTH_END: u8 = 0xff;
 
 /// Reads `6:4hello2:4€`. `double_utf8` is set once a packet shows that the client is a 1.x.
-pub(super) fn decode_text(
-    body: &[u8],
-    double_utf8: &mut bool,
-    packets: &mut Vec<Packet>,
-) -> Result<(), PacketError> {
+pub(super) fn decode_text(body: &[u8], double_utf8: &mut bool, packets: &mut Vec<Packet>) -> Result<(), PacketError> {
     let mut rest = simdutf8::basic::from_utf8(body).map_err(|_| PacketError)?;
     if rest.is_empty() {
         return Err(PacketError);
     }
     while !rest.is_empty() {
         let (digits, tail) = rest.split_once(':').ok_or(PacketError)?;
-        if digits.is_empty()
-            || digits.len() > LENGTH_DIGITS_MAX
-            || !digits.bytes().all(|byte| byte.is_ascii_digit())
-        {
+        if digits.is_empty() || digits.len() > LENGTH_DIGITS_MAX || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(PacketError);
         }
         let units: usize = digits.parse().map_err(|_| PacketError)?;
@@ -49,10 +42,7 @@ pub(super) fn decode_text(
         let (text, tail) = tail.split_at(end);
         rest = tail;
         if !text.is_empty() {
-            packets.push(engine::decode_text(
-                &undouble(text, double_utf8),
-                Version::V3,
-            )?);
+            packets.push(engine::decode_text(&undouble(text, double_utf8), Version::V3)?);
         }
     }
     Ok(())
@@ -141,11 +131,11 @@ pub(super) fn encode_text(packets: &[Arc<Encoded>]) -> Vec<u8> {
     body.into_bytes()
 }
 
-/// Writes packets as a binary payload.
+/// Writes packets as a binary payload, their text in ASCII as well: clients 1.x would decode it twice here, too.
 pub(super) fn encode_binary(packets: &[Arc<Encoded>]) -> Vec<u8> {
     let mut body = Vec::new();
     for packet in packets {
-        let text = packet.packet().as_bytes();
+        let text = packet.ascii_packet().as_bytes();
         push_length(&mut body, TEXT, text.len());
         body.extend_from_slice(text);
         for attachment in packet.attachments() {
@@ -188,10 +178,7 @@ mod tests {
     fn lengths_of_text_count_utf16_units() {
         let (packets, double, result) = read_text("6:4hello2:4€3:4😀10:b4AQIDBA==".as_bytes());
         assert_eq!((result, double), (Ok(()), false));
-        assert_eq!(
-            packets,
-            [text("hello"), text("€"), text("😀"), binary(&[1, 2, 3, 4])]
-        );
+        assert_eq!(packets, [text("hello"), text("€"), text("😀"), binary(&[1, 2, 3, 4])]);
     }
 
     #[test]
@@ -225,14 +212,14 @@ mod tests {
 
     #[test]
     fn binary_payloads_have_a_digit_a_byte() {
-        let body = [
-            0, 4, 0xff, 0x34, 0xe2, 0x82, 0xac, 1, 5, 0xff, 4, 1, 2, 3, 4,
-        ];
+        let body = [0, 4, 0xff, 0x34, 0xe2, 0x82, 0xac, 1, 5, 0xff, 4, 1, 2, 3, 4];
         let mut packets = Vec::new();
         assert_eq!(decode_binary(&body, &mut packets), Ok(()));
         assert_eq!(packets, [text("€"), binary(&[1, 2, 3, 4])]);
-        let packet =
-            Encoded::with_attachments(&["4€"], Box::new([Bytes::from_static(&[1, 2, 3, 4])]));
+        let body = [
+            0, 7, 0xff, b'4', b'\\', b'u', b'2', b'0', b'a', b'c', 1, 5, 0xff, 4, 1, 2, 3, 4,
+        ];
+        let packet = Encoded::with_attachments(&["4€"], Box::new([Bytes::from_static(&[1, 2, 3, 4])]));
         assert_eq!(encode_binary(&[Arc::new(packet)]), body);
     }
 

@@ -101,9 +101,7 @@ impl<'a> Packet<'a> {
         }
         let (namespace, query) = namespace(&mut rest)?;
         let id = number(&mut rest);
-        if id.is_some_and(|id| id > ID_MAX)
-            || rest.as_bytes().first().is_some_and(u8::is_ascii_digit)
-        {
+        if id.is_some_and(|id| id > ID_MAX) || rest.as_bytes().first().is_some_and(u8::is_ascii_digit) {
             return Err(PacketError);
         }
         Ok(Self {
@@ -178,11 +176,7 @@ fn namespace<'a>(rest: &mut &'a str) -> Result<(&'a str, &'a str), PacketError> 
 
 /// How packets are addressed: `nothing` for the root, `/name,` elsewhere.
 fn address(namespace: &str) -> [&str; 2] {
-    if namespace == "/" {
-        ["", ""]
-    } else {
-        [namespace, ","]
-    }
+    if namespace == "/" { ["", ""] } else { [namespace, ","] }
 }
 
 /// An event for clients: `["name",…]` as written, its attachments behind it.
@@ -192,37 +186,19 @@ pub fn event(namespace: &str, json: &[&str], attachments: Box<[Bytes]>) -> Arc<E
 
 /// The answer to a client's event. `json` is an array as written.
 pub fn ack(namespace: &str, id: u64, json: &[&str], attachments: Box<[Bytes]>) -> Arc<Encoded> {
-    packet(
-        ["43", "46"],
-        namespace,
-        &id.to_compact_string(),
-        json,
-        attachments,
-    )
+    packet(["43", "46"], namespace, &id.to_compact_string(), json, attachments)
 }
 
 /// The answer to a client's event for clients 1.0.0 to 1.0.2, whose parser looks for a `-` in every ack.
 pub fn old_ack(namespace: &str, id: u64, json: &[&str], attachments: Box<[Bytes]>) -> Arc<Encoded> {
     let kind = if attachments.is_empty() { "430-" } else { "46" };
-    packet(
-        [kind, kind],
-        namespace,
-        &id.to_compact_string(),
-        json,
-        attachments,
-    )
+    packet([kind, kind], namespace, &id.to_compact_string(), json, attachments)
 }
 
 /// Lets a client into a namespace: with its id (v5), or bare (v4).
 pub fn connect(namespace: &str, sid: Option<&str>) -> Arc<Encoded> {
     match sid {
-        Some(sid) => packet(
-            ["40", ""],
-            namespace,
-            "",
-            &["{\"sid\":\"", sid, "\"}"],
-            Box::default(),
-        ),
+        Some(sid) => packet(["40", ""], namespace, "", &["{\"sid\":\"", sid, "\"}"], Box::default()),
         None => packet(["40", ""], namespace, "", &[], Box::default()),
     }
 }
@@ -239,13 +215,7 @@ pub fn connect_error(namespace: &str, message: &str, object: bool) -> Arc<Encode
     packet(["44", ""], namespace, "", json, Box::default())
 }
 
-fn packet(
-    kinds: [&str; 2],
-    namespace: &str,
-    id: &str,
-    json: &[&str],
-    attachments: Box<[Bytes]>,
-) -> Arc<Encoded> {
+fn packet(kinds: [&str; 2], namespace: &str, id: &str, json: &[&str], attachments: Box<[Bytes]>) -> Arc<Encoded> {
     let [name, comma] = address(namespace);
     let count: CompactString;
     let mut pieces: SmallVec<[&str; 12]> = SmallVec::new();
@@ -390,13 +360,7 @@ mod tests {
                     ..bare
                 },
             ),
-            (
-                "2[1,2]",
-                Packet {
-                    json: "[1,2]",
-                    ..bare
-                },
-            ),
+            ("2[1,2]", Packet { json: "[1,2]", ..bare }),
             (
                 r#"2["error"]"#,
                 Packet {
@@ -453,10 +417,7 @@ mod tests {
     fn packets_are_written_in_nodes_order() {
         let binary = || Box::from([Bytes::from_static(&[1])]);
         for (packet, expected) in [
-            (
-                event("/", &["[\"a\"", ",1]"], Box::default()),
-                "42[\"a\",1]",
-            ),
+            (event("/", &["[\"a\"", ",1]"], Box::default()), "42[\"a\",1]"),
             (event("/chat", &["[\"a\"]"], binary()), "451-/chat,[\"a\"]"),
             (ack("/", 0, &["[]"], Box::default()), "430[]"),
             (ack("/chat", 13, &["[1]"], binary()), "461-/chat,13[1]"),

@@ -17,16 +17,13 @@ const OWN_EVENTS: [&str; 2] = ["presence", "expired"];
 pub(super) type Refused = (Refusal, String);
 
 /// The rooms in an argument: a name or a list of names, numbers as their decimal text, none twice.
-pub(super) fn rooms(
-    argument: Option<&str>,
-    bytes_max: usize,
-) -> Result<Vec<CompactString>, Refused> {
+pub(super) fn rooms(argument: Option<&str>, bytes_max: usize) -> Result<Vec<CompactString>, Refused> {
     let bad = |message: &str| (Refusal::BadRequest, message.to_owned());
     let argument = argument.ok_or_else(|| bad("a room or a list of rooms is missing"))?;
     let names = match argument.as_bytes().first() {
         Some(b'[') => {
-            let items: Vec<Value> = serde_json::from_str(argument)
-                .map_err(|_| bad("the list of rooms cannot be read"))?;
+            let items: Vec<Value> =
+                serde_json::from_str(argument).map_err(|_| bad("the list of rooms cannot be read"))?;
             items.iter().map(name).collect()
         }
         Some(b'"') => json::string(argument).map(|name| vec![CompactString::from(name)]),
@@ -34,8 +31,7 @@ pub(super) fn rooms(
             .ok()
             .and_then(|value| Some(vec![name(&value)?])),
     };
-    let names: Vec<CompactString> =
-        names.ok_or_else(|| bad("a room must be a string or a number"))?;
+    let names: Vec<CompactString> = names.ok_or_else(|| bad("a room must be a string or a number"))?;
     if names.is_empty() {
         return Err(bad("the list of rooms is empty"));
     }
@@ -82,9 +78,7 @@ pub(super) fn relayed_event(raw: Option<&str>) -> Result<(), Refused> {
         return bad("the name of an event must be a string".into());
     };
     if name.is_empty() || name.len() > EVENT_BYTES_MAX {
-        return bad(format!(
-            "the name of an event must have 1 to {EVENT_BYTES_MAX} bytes"
-        ));
+        return bad(format!("the name of an event must have 1 to {EVENT_BYTES_MAX} bytes"));
     }
     if RESERVED_EVENTS.contains(&&*name) || OWN_EVENTS.contains(&&*name) {
         return bad(format!("the event \"{name}\" is reserved"));

@@ -106,8 +106,7 @@ impl Client {
             address = %session.address(),
             "connected"
         );
-        let connect_by =
-            (session.version() == Version::V4).then(|| Instant::now() + shared.connect_timeout);
+        let connect_by = (session.version() == Version::V4).then(|| Instant::now() + shared.connect_timeout);
         Self {
             shard: shared.hub.assign(),
             shared,
@@ -153,10 +152,7 @@ impl Client {
 
     fn alarm(&self) -> Option<Instant> {
         let attachments_by = self.partial.as_ref().map(|partial| partial.by);
-        [self.connect_by, attachments_by]
-            .into_iter()
-            .flatten()
-            .min()
+        [self.connect_by, attachments_by].into_iter().flatten().min()
     }
 
     fn on_alarm(&mut self) -> Result<(), Reason> {
@@ -233,11 +229,7 @@ impl Client {
         })
     }
 
-    async fn on_packet(
-        &mut self,
-        packet: Packet<'_>,
-        attachments: Vec<Bytes>,
-    ) -> Result<(), Reason> {
+    async fn on_packet(&mut self, packet: Packet<'_>, attachments: Vec<Bytes>) -> Result<(), Reason> {
         self.shared.metrics.received(match packet.kind {
             Kind::Connect => PacketType::Connect,
             Kind::Disconnect => PacketType::Disconnect,
@@ -248,8 +240,9 @@ impl Client {
             Kind::Connect => self.on_connect(&packet),
             Kind::Disconnect => self.on_disconnect(packet.namespace),
             Kind::Event => self.on_event(&packet, attachments).await,
+            Kind::Ack if packet.old_ack && self.session.version() == Version::V4 => Err(Reason::Malformed),
             Kind::Ack => {
-                self.reads_old_acks |= packet.old_ack && self.session.version() == Version::V3;
+                self.reads_old_acks |= packet.old_ack;
                 // Nothing that we sent waits for an answer, so this one is late; late answers are no fault.
                 self.socket(packet.namespace).map(drop)
             }
@@ -274,9 +267,7 @@ impl Client {
     /// Takes a socket out of the hub.
     fn forget(&self, socket: &Socket) {
         self.shared.hub.remove(socket.key);
-        self.shared
-            .namespaces
-            .release(&socket.namespace, &socket.rules);
+        self.shared.namespaces.release(&socket.namespace, &socket.rules);
         if let Some(index) = socket.rules.index {
             self.shared.metrics.sockets(index).dec();
         }

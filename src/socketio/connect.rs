@@ -30,11 +30,7 @@ impl Client {
     }
 
     pub(super) fn on_connect(&mut self, packet: &Packet<'_>) -> Result<(), Reason> {
-        if self
-            .sockets
-            .iter()
-            .any(|socket| *socket.namespace == *packet.namespace)
-        {
+        if self.sockets.iter().any(|socket| *socket.namespace == *packet.namespace) {
             debug!(namespace = packet.namespace, "entered twice");
             return Err(Reason::Malformed);
         }
@@ -102,7 +98,6 @@ impl Client {
     fn refuse_connect(&mut self, namespace: &str, message: &str) {
         debug!(namespace, message, "refused");
         let is_object = self.session.version() == Version::V4;
-        self.session
-            .send(socket::connect_error(namespace, message, is_object));
+        self.session.send(socket::connect_error(namespace, message, is_object));
     }
 }

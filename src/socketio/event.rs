@@ -42,11 +42,7 @@ struct Call<'a> {
 }
 
 impl Client {
-    pub(super) async fn on_event(
-        &mut self,
-        packet: &Packet<'_>,
-        attachments: Vec<Bytes>,
-    ) -> Result<(), Reason> {
+    pub(super) async fn on_event(&mut self, packet: &Packet<'_>, attachments: Vec<Bytes>) -> Result<(), Reason> {
         let started = Instant::now();
         let index = self.socket(packet.namespace)?;
         let Some(array) = packet.array else {
@@ -61,7 +57,7 @@ impl Client {
         };
         let action = socket.rules.action(&name);
         let label = action.label();
-        match self.decide(socket, action, &call) {
+        match self.decide(socket, action, &name, &call) {
             Ok(Outcome::Done(answer)) => self.answer(packet, &[&answer], Box::default()),
             Ok(Outcome::Echo) => self.answer(packet, &["[", array.tail(1)], attachments.into()),
             Ok(Outcome::Relay(target, encoded, echo)) => {
@@ -75,15 +71,9 @@ impl Client {
                 self.answer(packet, &[OK], Box::default());
             }
             Err((refusal, message)) => {
-                debug!(
-                    event = &*name,
-                    refusal = refusal.as_str(),
-                    message,
-                    "refused"
-                );
+                debug!(event = &*name, refusal = refusal.as_str(), message, "refused");
                 self.shared.metrics.refused(refusal);
-                let mut text =
-                    format!(r#"[{{"ok":false,"error":"{}","message":"#, refusal.as_str());
+                let mut text = format!(r#"[{{"ok":false,"error":"{}","message":"#, refusal.as_str());
                 json::write_string(&mut text, &message);
                 text.push_str("}]");
                 self.answer(packet, &[&text], Box::default());
@@ -94,12 +84,7 @@ impl Client {
     }
 
     /// What a socket's event comes to, and whether it may.
-    fn decide(
-        &self,
-        socket: &Socket,
-        action: &Action,
-        call: &Call<'_>,
-    ) -> Result<Outcome, Refused> {
+    fn decide(&self, socket: &Socket, action: &Action, name: &str, call: &Call<'_>) -> Result<Outcome, Refused> {
         match action {
             Action::Join => self.join(socket, call),
             Action::Leave => self.leave(socket, call),
@@ -108,7 +93,7 @@ impl Client {
             Action::Ack => Ok(Outcome::Echo),
             Action::Drop => Err((
                 Refusal::NoRule,
-                "nothing is done with this event here".into(),
+                format!("no rule does anything with the event {}", quoted(name)),
             )),
         }
     }
@@ -118,7 +103,7 @@ impl Client {
         for room in &rooms {
             if looks_like_socket_id(room) {
                 let message = format!(
-                    "the room {} looks like a socket's own room, which no client can join",
+                    "the room {} looks like a socket's id: such rooms are private and no client can join them",
                     quoted(room)
                 );
                 return Err((Refusal::Forbidden, message));
@@ -156,10 +141,7 @@ impl Client {
         {
             return Err((
                 Refusal::Forbidden,
-                format!(
-                    "the room {} is the socket's own and cannot be left",
-                    quoted(room)
-                ),
+                format!("the room {} is the socket's own and cannot be left", quoted(room)),
             ));
         }
         let mut answer = answer_with_rooms(&self.shared.hub.leave(socket.key, &rooms));
@@ -187,21 +169,11 @@ impl Client {
         let Some(rooms) = Rooms::from_list(rooms) else {
             return Err((Refusal::BadRequest, "the list of rooms is empty".into()));
         };
-        let packet = socket::event(
-            &socket.namespace,
-            &["[", call.array.tail(2)],
-            call.attachments.into(),
-        );
+        let packet = socket::event(&socket.namespace, &["[", call.array.tail(2)], call.attachments.into());
         Ok(Outcome::Relay(Target::Rooms(rooms), packet, echo))
     }
 
-    fn broadcast(
-        &self,
-        socket: &Socket,
-        call: &Call<'_>,
-        to: &To,
-        echo: Echo,
-    ) -> Result<Outcome, Refused> {
+    fn broadcast(&self, socket: &Socket, call: &Call<'_>, to: &To, echo: Echo) -> Result<Outcome, Refused> {
         arguments::relayed_event(call.array.element(0))?;
         let target = match to {
             To::Namespace => Target::Namespace,
@@ -209,18 +181,10 @@ impl Client {
             To::Rooms => {
                 let rooms = self.shared.hub.rooms_of(socket.key);
                 let rooms = Rooms::from_list(rooms.iter().map(|room| CompactString::from(&**room)));
-                Target::Rooms(
-                    rooms.ok_or_else(|| {
-                        (Refusal::Forbidden, "the socket is in no room".to_owned())
-                    })?,
-                )
+                Target::Rooms(rooms.ok_or_else(|| (Refusal::Forbidden, "the socket is in no room".to_owned()))?)
             }
         };
-        let packet = socket::event(
-            &socket.namespace,
-            &["[", call.array.tail(0)],
-            call.attachments.into(),
-        );
+        let packet = socket::event(&socket.namespace, &["[", call.array.tail(0)], call.attachments.into());
         Ok(Outcome::Relay(target, packet, echo))
     }
 
@@ -243,8 +207,7 @@ impl Client {
         } else {
             socket::ack
         };
-        self.session
-            .send(encode(packet.namespace, id, json, attachments));
+        self.session.send(encode(packet.namespace, id, json, attachments));
     }
 }
 

@@ -76,9 +76,7 @@ fn glob(tokens: &[Token], name: &str) -> bool {
                 at += 1;
             }
             (Some(Token::AnyCharacter), Some(_)) => (rest, at) = (next, at + 1),
-            (Some(Token::Character(expected)), Some(found)) if *expected == found => {
-                (rest, at) = (next, at + 1)
-            }
+            (Some(Token::Character(expected)), Some(found)) if *expected == found => (rest, at) = (next, at + 1),
             _ => {
                 let Some((after, from)) = &mut last_run else {
                     return false;
@@ -119,9 +117,7 @@ impl Template {
     pub(super) fn matches(&self, name: &str, values: &Values<'_>) -> bool {
         match &self.fixed {
             Some(pattern) => pattern.matches(name),
-            None => self
-                .bind(values)
-                .is_some_and(|pattern| pattern.matches(name)),
+            None => self.bind(values).is_some_and(|pattern| pattern.matches(name)),
         }
     }
 
@@ -156,19 +152,12 @@ fn pieces(text: &str) -> impl Iterator<Item = Piece<'_>> {
         if rest.is_empty() {
             return None;
         }
-        if let Some((key, tail)) = rest
-            .strip_prefix('{')
-            .and_then(|inner| inner.split_once('}'))
-        {
+        if let Some((key, tail)) = rest.strip_prefix('{').and_then(|inner| inner.split_once('}')) {
             rest = tail;
             return Some(Piece::Value(key));
         }
-        let end = rest[1..].find('{').map_or(rest.len(), |at| at + 1);
-        let (text, tail) = rest.split_at(if rest.is_char_boundary(end) {
-            end
-        } else {
-            rest.len()
-        });
+        let end = rest.char_indices().skip(1).find(|(_, character)| *character == '{');
+        let (text, tail) = rest.split_at(end.map_or(rest.len(), |(at, _)| at));
         rest = tail;
         Some(Piece::Text(text))
     })
@@ -201,11 +190,7 @@ mod tests {
             ("", "", true),
             ("", "x", false),
         ] {
-            assert_eq!(
-                Pattern::new(pattern).matches(name),
-                expected,
-                "{pattern} {name}"
-            );
+            assert_eq!(Pattern::new(pattern).matches(name), expected, "{pattern} {name}");
         }
     }
 
@@ -237,16 +222,11 @@ mod tests {
                 "{template} {name}"
             );
         }
-        let nobody = Values {
-            user: None,
-            ..values
-        };
+        let nobody = Values { user: None, ..values };
         assert_eq!(Template::new("user:{user}").fill(&nobody), None);
         assert!(!Template::new("*{user}").matches("x", &nobody));
         assert_eq!(
-            Template::new("{namespace}#{socket}*")
-                .fill(&nobody)
-                .as_deref(),
+            Template::new("{namespace}#{socket}*").fill(&nobody).as_deref(),
             Some("/chat#s?*")
         );
     }

@@ -105,11 +105,7 @@ impl Namespaces {
         if let Some(rules) = self.exact.get(&**name) {
             return Found::Namespace(Arc::clone(rules));
         }
-        let Some((_, rules)) = self
-            .patterns
-            .iter()
-            .find(|(pattern, _)| pattern.matches(name))
-        else {
+        let Some((_, rules)) = self.patterns.iter().find(|(pattern, _)| pattern.matches(name)) else {
             return Found::Invalid;
         };
         let mut live = self.live.lock();
@@ -211,15 +207,11 @@ impl Rules {
     }
 
     pub(super) fn may_join(&self, room: &str, values: &Values<'_>) -> bool {
-        self.join
-            .iter()
-            .any(|pattern| pattern.matches(room, values))
+        self.join.iter().any(|pattern| pattern.matches(room, values))
     }
 
     pub(super) fn may_publish(&self, room: &str, values: &Values<'_>) -> bool {
-        self.publish
-            .iter()
-            .any(|pattern| pattern.matches(room, values))
+        self.publish.iter().any(|pattern| pattern.matches(room, values))
     }
 }
 
@@ -282,9 +274,7 @@ mod tests {
 
     #[test]
     fn exact_names_win_then_the_order_of_the_file() {
-        let all = namespaces(
-            "[[namespace]]\nname='/org-*'\n[[namespace]]\nname='/*'\n[[namespace]]\nname='/org-1'\n",
-        );
+        let all = namespaces("[[namespace]]\nname='/org-*'\n[[namespace]]\nname='/*'\n[[namespace]]\nname='/org-1'\n");
         for (name, index) in [("/org-1", 2), ("/org-2", 0), ("/x", 1)] {
             assert_eq!(enter(&all, name).unwrap().index, Some(index), "{name}");
         }

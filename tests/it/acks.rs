@@ -27,7 +27,9 @@ async fn an_ack_is_sent_on_its_events_namespace() {
     for (transport, eio) in EVERY_CLIENT {
         let mut client = Client::join(&gateway, transport, eio).await;
         client.enter("/admin").await;
-        client.send_packets(&texts(&[r#"42/admin,13["echo",1]"#, r#"4213["echo",2]"#])).await;
+        client
+            .send_packets(&texts(&[r#"42/admin,13["echo",1]"#, r#"4213["echo",2]"#]))
+            .await;
         assert_eq!(client.text().await, "43/admin,13[1]");
         assert_eq!(client.text().await, "4313[2]");
     }
@@ -80,8 +82,11 @@ async fn a_binary_event_without_binary_answers_in_text() {
     let gateway = TestGateway::start(ECHO).await;
     for (transport, eio) in EVERY_CLIENT {
         let mut client = Client::join(&gateway, transport, eio).await;
-        let packets =
-            [Packet::text(r#"451-3["join",{"_placeholder":true,"num":0}]"#), Packet::Binary(vec![1]), Packet::text(r#"424["echo"]"#)];
+        let packets = [
+            Packet::text(r#"451-3["join",{"_placeholder":true,"num":0}]"#),
+            Packet::Binary(vec![1]),
+            Packet::text(r#"424["echo"]"#),
+        ];
         client.send_packets(&packets).await;
         let answer = client.packet().await;
         assert_eq!((answer.kind, answer.id), ('3', Some(3)));

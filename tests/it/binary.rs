@@ -53,7 +53,8 @@ async fn bytes_from_every_client_reach_every_client_unchanged() {
             let what = format!("{transport:?} {eio} {query}");
             let header = listener.packet().await;
             assert_eq!((header.kind, header.attachments), ('5', 4), "{what}: {header:?}");
-            let expected = json!(["bytes", {"a": [placeholder(0), "é"]}, placeholder(1), placeholder(2), placeholder(3)]);
+            let expected =
+                json!(["bytes", {"a": [placeholder(0), "é"]}, placeholder(1), placeholder(2), placeholder(3)]);
             assert_eq!(header.data, expected, "{what}");
             for expected in attachments {
                 let received = match listener.next().await {
@@ -78,7 +79,9 @@ async fn a_header_and_its_bytes_are_never_parted() {
             publishers.push(tokio::spawn(async move {
                 for n in 0..10_u8 {
                     let data = json!(["publish", "r", "b", number, n, placeholder(0), placeholder(1)]);
-                    client.send_packets(&binary_event(&data, &[&[number as u8, n, 0], &[number as u8, n, 1]])).await;
+                    client
+                        .send_packets(&binary_event(&data, &[&[number as u8, n, 0], &[number as u8, n, 1]]))
+                        .await;
                     client.send(&format!(r#"42["publish","r","t",{number},{n}]"#)).await;
                 }
                 client
@@ -123,16 +126,37 @@ async fn one_attachment_may_be_named_twice() {
 #[tokio::test]
 async fn a_placeholder_that_names_no_attachment_ends_the_session() {
     let gateway = TestGateway::start(ECHO).await;
-    let numbers =
-        [json!("splice"), json!(-1), json!(1), json!(5), json!(0.5), json!("0"), json!(null), json!([0]), json!(1e30), json!({})];
-    for (transport, eio) in [(Transport::WebSocket, 4), (Transport::WebSocket, 3), (Transport::Polling, 4)] {
+    let numbers = [
+        json!("splice"),
+        json!(-1),
+        json!(1),
+        json!(5),
+        json!(0.5),
+        json!("0"),
+        json!(null),
+        json!([0]),
+        json!(1e30),
+        json!({}),
+    ];
+    for (transport, eio) in [
+        (Transport::WebSocket, 4),
+        (Transport::WebSocket, 3),
+        (Transport::Polling, 4),
+    ] {
         for number in &numbers {
             let mut client = Client::join(&gateway, transport, eio).await;
-            client.send_fatal(&binary_event(&json!(["echo", placeholder(number.clone())]), &[&[7]])).await;
-            assert!(tokio::spawn(async move { client.is_closed().await }).await.is_ok(), "not closed: {number}");
+            client
+                .send_fatal(&binary_event(&json!(["echo", placeholder(number.clone())]), &[&[7]]))
+                .await;
+            assert!(
+                tokio::spawn(async move { client.is_closed().await }).await.is_ok(),
+                "not closed: {number}"
+            );
         }
         let mut client = Client::join(&gateway, transport, eio).await;
-        client.send_fatal(&binary_event(&json!(["echo", {"_placeholder": true}]), &[&[7]])).await;
+        client
+            .send_fatal(&binary_event(&json!(["echo", {"_placeholder": true}]), &[&[7]]))
+            .await;
         client.is_closed().await;
     }
 }
@@ -170,9 +194,16 @@ async fn bytes_without_a_header_end_the_session() {
 async fn text_between_a_header_and_its_bytes_ends_the_session() {
     let gateway = TestGateway::start(ECHO).await;
     for (transport, eio) in EVERY_CLIENT {
-        for between in [r#"42["echo"]"#, "41", "40/x,", r#"451-["x",{"_placeholder":true,"num":0}]"#] {
+        for between in [
+            r#"42["echo"]"#,
+            "41",
+            "40/x,",
+            r#"451-["x",{"_placeholder":true,"num":0}]"#,
+        ] {
             let mut client = Client::join(&gateway, transport, eio).await;
-            client.send_fatal(&texts(&[r#"451-["echo",{"_placeholder":true,"num":0}]"#, between])).await;
+            client
+                .send_fatal(&texts(&[r#"451-["echo",{"_placeholder":true,"num":0}]"#, between]))
+                .await;
             client.is_closed().await;
         }
     }
@@ -181,7 +212,11 @@ async fn text_between_a_header_and_its_bytes_ends_the_session() {
 #[tokio::test]
 async fn a_heartbeat_may_come_between_a_header_and_its_bytes() {
     let gateway = TestGateway::start(ECHO).await;
-    for (transport, eio, beat) in [(Transport::WebSocket, 4, "3"), (Transport::WebSocket, 3, "2"), (Transport::Polling, 4, "3")] {
+    for (transport, eio, beat) in [
+        (Transport::WebSocket, 4, "3"),
+        (Transport::WebSocket, 3, "2"),
+        (Transport::Polling, 4, "3"),
+    ] {
         let mut client = Client::join(&gateway, transport, eio).await;
         client.send(r#"451-5["echo",{"_placeholder":true,"num":0}]"#).await;
         client.send(beat).await;
@@ -214,7 +249,12 @@ async fn ten_attachments_are_taken() {
 async fn the_configured_number_of_attachments_holds() {
     let gateway = TestGateway::start(&format!("limits.attachments = 2\n{ECHO}")).await;
     let mut client = Client::new(&gateway).await;
-    client.send_packets(&binary_event(&json!(["echo", placeholder(0), placeholder(1)]), &[b"a", b"b"])).await;
+    client
+        .send_packets(&binary_event(
+            &json!(["echo", placeholder(0), placeholder(1)]),
+            &[b"a", b"b"],
+        ))
+        .await;
     client.does(json!(["join", "r"])).await;
     client.send(r#"453-["echo"]"#).await;
     client.is_closed().await;

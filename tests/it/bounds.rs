@@ -73,10 +73,16 @@ async fn endless_fragments_are_refused_even_where_they_are_empty() {
 #[tokio::test]
 async fn a_header_and_its_attachments_count_together() {
     let gateway = small().await;
-    let header = Packet::text(r#"453-["echo",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1},{"_placeholder":true,"num":2}]"#);
+    let header = Packet::text(
+        r#"453-["echo",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1},{"_placeholder":true,"num":2}]"#,
+    );
     for (number, (transport, eio)) in EVERY_CLIENT.into_iter().enumerate() {
         let mut client = Client::join(&gateway, transport, eio).await;
-        for packet in [&header, &Packet::Binary(vec![0; 5_000]), &Packet::Binary(vec![0; 5_000])] {
+        for packet in [
+            &header,
+            &Packet::Binary(vec![0; 5_000]),
+            &Packet::Binary(vec![0; 5_000]),
+        ] {
             client.send_fatal(std::slice::from_ref(packet)).await;
         }
         match transport {
@@ -98,7 +104,11 @@ async fn a_client_may_be_in_a_number_of_namespaces() {
         client.send("40/c,").await;
         let refused = client.packet().await;
         assert_eq!((refused.kind, refused.namespace.as_str()), ('4', "/c"), "{refused:?}");
-        let message = if eio == 4 { refused.data["message"].clone() } else { refused.data };
+        let message = if eio == 4 {
+            refused.data["message"].clone()
+        } else {
+            refused.data
+        };
         assert_eq!(message, "too many namespaces");
         client.send("41/a,").await;
         client.enter("/c").await;
@@ -131,10 +141,15 @@ async fn a_namespace_whose_name_is_too_long_cannot_be_joined() {
         let mut client = Client::join(&gateway, Transport::WebSocket, eio).await;
         client.enter(&format!("/n{}", "x".repeat(126))).await;
         let long = format!("/n{}", "x".repeat(127));
-        client.send_packets(&[Packet::Text(format!("40{long},")), Packet::text("40/marker,")]).await;
+        client
+            .send_packets(&[Packet::Text(format!("40{long},")), Packet::text("40/marker,")])
+            .await;
         let refused = client.socket().next().await;
         let joined = format!("40{long}");
-        assert!(!matches!(&refused, crate::client::frames::Frame::Text(text) if text.starts_with(&joined)), "{refused:?}");
+        assert!(
+            !matches!(&refused, crate::client::frames::Frame::Text(text) if text.starts_with(&joined)),
+            "{refused:?}"
+        );
     }
 }
 
@@ -192,7 +207,10 @@ async fn the_number_of_connections_holds() {
     let handshake = Request::get("/socket.io/?EIO=4&transport=polling");
     assert_eq!(request(gateway.address, &handshake).await.status, 503);
     let upgrade = Request::upgrade("/socket.io/?EIO=4&transport=websocket");
-    assert_eq!(WebSocket::try_open(gateway.address, &upgrade).await.unwrap_err().status, 503);
+    assert_eq!(
+        WebSocket::try_open(gateway.address, &upgrade).await.unwrap_err().status,
+        503
+    );
     let ready = gateway.admin_get("/readyz").await;
     assert_eq!((ready.status, ready.json()["ready"].clone()), (503, json!(false)));
     polling.is_alive().await;

@@ -95,10 +95,18 @@ async fn nothing_is_left_of_a_client_that_is_gone() {
         gateway.reaches("roomcast_sockets{namespace=\"/\"}", 1.0).await;
         witness.does(json!(["publish", "r", "anybody?"])).await;
     }
-    gateway.reaches("roomcast_connections{transport=\"websocket\",protocol=\"4\"}", 1.0).await;
-    gateway.reaches("roomcast_connections{transport=\"polling\",protocol=\"4\"}", 0.0).await;
-    gateway.reaches("roomcast_connections{transport=\"websocket\",protocol=\"3\"}", 0.0).await;
-    gateway.reaches("roomcast_connections{transport=\"polling\",protocol=\"3\"}", 0.0).await;
+    gateway
+        .reaches("roomcast_connections{transport=\"websocket\",protocol=\"4\"}", 1.0)
+        .await;
+    gateway
+        .reaches("roomcast_connections{transport=\"polling\",protocol=\"4\"}", 0.0)
+        .await;
+    gateway
+        .reaches("roomcast_connections{transport=\"websocket\",protocol=\"3\"}", 0.0)
+        .await;
+    gateway
+        .reaches("roomcast_connections{transport=\"polling\",protocol=\"3\"}", 0.0)
+        .await;
 }
 
 #[tokio::test]

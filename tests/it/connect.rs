@@ -17,7 +17,12 @@ action = "ack"
 "#;
 
 fn is_socket_id(id: &Value) -> bool {
-    id.as_str().is_some_and(|id| id.len() == 20 && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)))
+    id.as_str().is_some_and(|id| {
+        id.len() == 20
+            && id
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+    })
 }
 
 const V4_CLIENTS: [(Transport, u8); 2] = [(Transport::WebSocket, 4), (Transport::Polling, 4)];
@@ -36,7 +41,11 @@ async fn a_v5_client_asks_for_each_namespace_and_gets_an_id_for_each() {
         assert_eq!((admin.kind, admin.namespace.as_str()), ('0', "/admin"));
         for packet in [&root, &admin] {
             assert!(is_socket_id(&packet.data["sid"]), "{packet:?}");
-            assert_eq!(packet.data.as_object().map(serde_json::Map::len), Some(1), "only the id: {packet:?}");
+            assert_eq!(
+                packet.data.as_object().map(serde_json::Map::len),
+                Some(1),
+                "only the id: {packet:?}"
+            );
         }
         assert_ne!(root.data["sid"], admin.data["sid"]);
         assert_ne!(root.data["sid"], client.sid, "the engine's id is nobody's business");
@@ -46,9 +55,15 @@ async fn a_v5_client_asks_for_each_namespace_and_gets_an_id_for_each() {
 #[tokio::test]
 async fn every_form_of_connect_is_understood() {
     let gateway = TestGateway::start(NAMESPACES).await;
-    for (packet, namespace) in
-        [("40", "/"), ("40{}", "/"), ("40/,", "/"), ("40/,{}", "/"), ("40/admin", "/admin"), ("40/admin,", "/admin"), ("40/admin,{}", "/admin")]
-    {
+    for (packet, namespace) in [
+        ("40", "/"),
+        ("40{}", "/"),
+        ("40/,", "/"),
+        ("40/,{}", "/"),
+        ("40/admin", "/admin"),
+        ("40/admin,", "/admin"),
+        ("40/admin,{}", "/admin"),
+    ] {
         for (transport, eio) in V4_CLIENTS {
             let mut client = Client::open(&gateway, transport, eio).await;
             client.send(packet).await;
@@ -142,7 +157,14 @@ async fn v3_clients_are_in_the_root_without_asking() {
 async fn v3_clients_name_namespaces_with_a_query_and_hear_the_bare_name() {
     let gateway = TestGateway::start(NAMESPACES).await;
     for (transport, eio) in V3_CLIENTS {
-        for packet in ["40/admin", "40/admin,", "40/admin?tok=1&x=%20y", "40/admin?tok=1&x=%20y,", "40/admin?__proto__=x,", "40/admin?,"] {
+        for packet in [
+            "40/admin",
+            "40/admin,",
+            "40/admin?tok=1&x=%20y",
+            "40/admin?tok=1&x=%20y,",
+            "40/admin?__proto__=x,",
+            "40/admin?,",
+        ] {
             let mut client = Client::open(&gateway, transport, eio).await;
             client.send(packet).await;
             let mut answers = [client.text().await, client.text().await];
@@ -171,7 +193,12 @@ async fn without_a_configured_root_v3_clients_get_an_empty_one() {
     for (transport, eio) in V3_CLIENTS {
         let mut client = Client::open(&gateway, transport, eio).await;
         assert_eq!(client.text().await, "40");
-        for event in [json!(["join", "r"]), json!(["publish", "r", "x"]), json!(["leave", "r"]), json!(["x"])] {
+        for event in [
+            json!(["join", "r"]),
+            json!(["publish", "r", "x"]),
+            json!(["leave", "r"]),
+            json!(["x"]),
+        ] {
             client.is_refused(event, "no_rule", "").await;
         }
         client.enter("/chat").await;
@@ -210,8 +237,13 @@ async fn patterns_make_namespaces_and_the_exact_name_wins_then_the_first() {
     let rule = |name: &str, event: &str| {
         format!("[[namespace]]\nname = \"{name}\"\n[[namespace.event]]\nname = \"{event}\"\naction = \"ack\"\n")
     };
-    let settings =
-        [rule("/org-*", "pattern"), rule("/org-1*", "second"), rule("/room-?", "second"), rule("/org-7", "exact")].concat();
+    let settings = [
+        rule("/org-*", "pattern"),
+        rule("/org-1*", "second"),
+        rule("/room-?", "second"),
+        rule("/org-7", "exact"),
+    ]
+    .concat();
     let gateway = TestGateway::start(&settings).await;
     for (namespace, expected) in [
         ("/org-1", Some("pattern")),
@@ -227,7 +259,11 @@ async fn patterns_make_namespaces_and_the_exact_name_wins_then_the_first() {
         ("/org", None),
         ("/room-é", Some("second")),
     ] {
-        assert_eq!(answered_by(&gateway, namespace).await.as_deref(), expected, "{namespace}");
+        assert_eq!(
+            answered_by(&gateway, namespace).await.as_deref(),
+            expected,
+            "{namespace}"
+        );
     }
     gateway.reaches("roomcast_sockets{namespace=\"/org-*\"}", 0.0).await;
 }
@@ -245,7 +281,10 @@ async fn namespaces_of_one_pattern_are_apart() {
     assert_eq!(two.ask("/org-2", &json!(["publish", "r", "y"])).await[0]["ok"], true);
     one.enter("/org-2").await;
     assert_eq!(one.ask("/org-2", &json!(["join", "r"])).await[0]["ok"], true);
-    assert_eq!(one.ask("/org-2", &json!(["publish", "r", "marker"])).await[0]["ok"], true);
+    assert_eq!(
+        one.ask("/org-2", &json!(["publish", "r", "marker"])).await[0]["ok"],
+        true
+    );
     let heard = two.packet().await;
     assert_eq!((heard.namespace.as_str(), heard.data), ("/org-2", json!(["marker"])));
     gateway.reaches("roomcast_sockets{namespace=\"/org-*\"}", 3.0).await;

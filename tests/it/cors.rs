@@ -9,7 +9,9 @@ const POLLING: &str = "/socket.io/?EIO=4&transport=polling";
 const WEBSOCKET: &str = "/socket.io/?EIO=4&transport=websocket";
 
 fn with(request: Request, headers: &[(&str, &str)]) -> Request {
-    headers.iter().fold(request, |request, (name, value)| request.header(name, value))
+    headers
+        .iter()
+        .fold(request, |request, (name, value)| request.header(name, value))
 }
 
 /// Asserts that a request with these headers is accepted or refused on both transports.
@@ -41,10 +43,16 @@ async fn without_a_list_only_our_own_host_may_connect() {
         (&[("Origin", "nonsense")], false),
         (&[("Origin", "")], false),
         (&[("Host", "app.example"), ("Origin", "https://app.example")], true),
-        (&[("Host", "app.example:8443"), ("Origin", "https://app.example:8443")], true),
+        (
+            &[("Host", "app.example:8443"), ("Origin", "https://app.example:8443")],
+            true,
+        ),
         (&[("Host", "app.example:8443"), ("Origin", "https://app.example")], true),
         (&[("Host", "app.example"), ("Origin", "http://app.example:8080")], true),
-        (&[("Host", "app.example:8443"), ("Origin", "https://app.example:9443")], false),
+        (
+            &[("Host", "app.example:8443"), ("Origin", "https://app.example:9443")],
+            false,
+        ),
         (&[("Host", "APP.example"), ("Origin", "https://app.EXAMPLE")], true),
         (&[("Host", "app.example"), ("Origin", "https://www.app.example")], false),
     ] {
@@ -60,8 +68,14 @@ async fn where_the_browser_hides_the_origin_it_says_how_far_away_the_page_is() {
         (&[("Sec-Fetch-Site", "none")], true),
         (&[("Sec-Fetch-Site", "cross-site")], false),
         (&[("Sec-Fetch-Site", "same-site")], false),
-        (&[("Sec-Fetch-Site", "cross-site"), ("Referer", "https://evil.example/")], false),
-        (&[("Sec-Fetch-Site", "same-site"), ("Referer", "http://127.0.0.1/page")], true),
+        (
+            &[("Sec-Fetch-Site", "cross-site"), ("Referer", "https://evil.example/")],
+            false,
+        ),
+        (
+            &[("Sec-Fetch-Site", "same-site"), ("Referer", "http://127.0.0.1/page")],
+            true,
+        ),
     ] {
         check(&gateway, headers, allowed).await;
     }
@@ -69,7 +83,8 @@ async fn where_the_browser_hides_the_origin_it_says_how_far_away_the_page_is() {
 
 #[tokio::test]
 async fn listed_origins_may_connect_beside_our_own_host() {
-    let gateway = TestGateway::start(r#"server.origins = ["https://app.example", "http://dev.example:8080", "null"]"#).await;
+    let gateway =
+        TestGateway::start(r#"server.origins = ["https://app.example", "http://dev.example:8080", "null"]"#).await;
     for (origin, allowed) in [
         ("https://app.example", true),
         ("http://dev.example:8080", true),
@@ -120,7 +135,12 @@ async fn every_request_of_a_session_is_checked() {
 
 #[track_caller]
 fn is_told(response: &Response, origin: &str) {
-    assert_eq!(response.header("access-control-allow-origin"), Some(origin), "{:?}", response.headers);
+    assert_eq!(
+        response.header("access-control-allow-origin"),
+        Some(origin),
+        "{:?}",
+        response.headers
+    );
     assert_eq!(response.header("access-control-allow-credentials"), Some("true"));
     let vary = response.header("vary").unwrap_or_default().to_ascii_lowercase();
     assert!(vary.split(',').any(|name| name.trim() == "origin"), "Vary: {vary}");
@@ -137,7 +157,10 @@ async fn every_answer_tells_an_allowed_origin_that_it_may_read_it() {
         let posted = request(gateway.address, &with(Request::post(&polling.target(), "40"), &app)).await;
         posted.is_ok();
         is_told(&posted, "https://app.example");
-        is_told(&request(gateway.address, &with(Request::get(&polling.target()), &app)).await, "https://app.example");
+        is_told(
+            &request(gateway.address, &with(Request::get(&polling.target()), &app)).await,
+            "https://app.example",
+        );
         let unknown = Request::get("/socket.io/?EIO=4&transport=polling&sid=x");
         let unknown = request(gateway.address, &with(unknown, &app)).await;
         unknown.is_unknown_session();
@@ -161,7 +184,14 @@ async fn a_body_that_is_too_large_is_refused_readably() {
 async fn a_page_without_an_origin_is_told_nothing() {
     let gateway = TestGateway::plain().await;
     let response = request(gateway.address, &Request::get(POLLING)).await;
-    assert!(!response.headers.iter().any(|(name, _)| name.starts_with("access-control-")), "{:?}", response.headers);
+    assert!(
+        !response
+            .headers
+            .iter()
+            .any(|(name, _)| name.starts_with("access-control-")),
+        "{:?}",
+        response.headers
+    );
 }
 
 #[tokio::test]
@@ -183,7 +213,10 @@ async fn a_preflight_is_answered_with_what_it_asks_for() {
     let response = request(gateway.address, &preflight).await;
     assert_eq!(response.status, 204);
     is_told(&response, "https://app.example");
-    assert_eq!(response.header("access-control-allow-headers"), Some("content-type,x-custom"));
+    assert_eq!(
+        response.header("access-control-allow-headers"),
+        Some("content-type,x-custom")
+    );
     let methods = response.header("access-control-allow-methods").unwrap();
     for method in ["GET", "POST"] {
         assert!(methods.contains(method), "{methods}");
@@ -197,7 +230,14 @@ async fn a_preflight_of_an_origin_that_is_not_allowed_grants_nothing() {
         .header("Origin", "https://evil.example")
         .header("Access-Control-Request-Method", "POST");
     let response = request(gateway.address, &preflight).await;
-    assert!(!response.headers.iter().any(|(name, _)| name.starts_with("access-control-")), "{:?}", response.headers);
+    assert!(
+        !response
+            .headers
+            .iter()
+            .any(|(name, _)| name.starts_with("access-control-")),
+        "{:?}",
+        response.headers
+    );
 }
 
 #[tokio::test]

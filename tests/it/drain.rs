@@ -153,7 +153,8 @@ async fn a_second_signal_stops_at_once() {
 
 #[tokio::test]
 async fn what_is_left_at_the_deadline_is_cut() {
-    let mut gateway = TestGateway::start("drain.delay = \"100ms\"\ndrain.spread = \"0s\"\ndrain.timeout = \"600ms\"\n").await;
+    let mut gateway =
+        TestGateway::start("drain.delay = \"100ms\"\ndrain.spread = \"0s\"\ndrain.timeout = \"600ms\"\n").await;
     // It never reads: its close frame cannot be waited for.
     let mut stubborn = Client::new(&gateway).await;
     stubborn.does(json!(["join", "r"])).await;

@@ -65,7 +65,9 @@ impl TestGateway {
 
     /// Waits until the gateway has stopped by itself.
     pub async fn ended(&mut self) -> Ended {
-        within(self.task.take().expect("a gateway that runs")).await.expect("no panic")
+        within(self.task.take().expect("a gateway that runs"))
+            .await
+            .expect("no panic")
     }
 
     /// A GET on the admin listener.
@@ -96,7 +98,8 @@ impl TestGateway {
 
     /// Waits until this many sessions have ended for this reason.
     pub async fn has_ended(&self, reason: &str, sessions: f64) {
-        self.reaches(&format!("roomcast_disconnects_total{{reason=\"{reason}\"}}"), sessions).await;
+        self.reaches(&format!("roomcast_disconnects_total{{reason=\"{reason}\"}}"), sessions)
+            .await;
     }
 }
 
@@ -108,7 +111,9 @@ impl Drop for TestGateway {
 
 /// A series with its labels in alphabetical order.
 fn sorted(series: &str) -> String {
-    let Some((name, labels)) = series.split_once('{') else { return series.into() };
+    let Some((name, labels)) = series.split_once('{') else {
+        return series.into();
+    };
     let mut labels: Vec<_> = labels.trim_end_matches('}').split(',').collect();
     labels.sort_unstable();
     format!("{name}{{{}}}", labels.join(","))

@@ -12,7 +12,10 @@ async fn get(gateway: &TestGateway, query: &str) -> Response {
 }
 
 fn is_session_id(sid: &str) -> bool {
-    sid.len() == 20 && sid.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+    sid.len() == 20
+        && sid
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
 }
 
 #[tokio::test]
@@ -21,7 +24,10 @@ async fn a_polling_handshake_names_the_session_and_its_limits_in_nodes_order() {
     for eio in [4, 3, 2] {
         let response = get(&gateway, &format!("EIO={eio}&transport=polling")).await;
         assert_eq!(response.header("content-type"), Some("text/plain; charset=UTF-8"));
-        assert_eq!(response.header("content-length"), Some(response.body.len().to_string().as_str()));
+        assert_eq!(
+            response.header("content-length"),
+            Some(response.body.len().to_string().as_str())
+        );
         assert_eq!(response.header("cache-control"), Some("no-store"));
         let packets = packets(if eio == 4 { 4 } else { 3 }, &response);
         let open = packets[0].as_text();
@@ -78,12 +84,26 @@ async fn the_configured_limits_are_told() {
 #[tokio::test]
 async fn only_eio_2_3_and_4_are_versions() {
     let gateway = TestGateway::plain().await;
-    for query in ["", "EIO=&", "EIO=1&", "EIO=5&", "EIO=04&", "EIO=4.0&", "EIO=x&", "eio=4&", "EIO=__proto__&"] {
+    for query in [
+        "",
+        "EIO=&",
+        "EIO=1&",
+        "EIO=5&",
+        "EIO=04&",
+        "EIO=4.0&",
+        "EIO=x&",
+        "eio=4&",
+        "EIO=__proto__&",
+    ] {
         let response = get(&gateway, &format!("{query}transport=polling")).await;
         response.is_error(400, 5, "Unsupported protocol version");
         let upgrade = Request::upgrade(&format!("/socket.io/?{query}transport=websocket"));
         let refused = WebSocket::try_open(gateway.address, &upgrade).await.unwrap_err();
-        assert_eq!((refused.status, refused.text()), (400, "Unsupported protocol version"), "{query}");
+        assert_eq!(
+            (refused.status, refused.text()),
+            (400, "Unsupported protocol version"),
+            "{query}"
+        );
     }
 }
 
@@ -114,7 +134,12 @@ async fn the_last_of_two_equal_query_keys_counts() {
 #[tokio::test]
 async fn unknown_query_keys_do_no_harm() {
     let gateway = TestGateway::plain().await;
-    for query in ["t=OqZt1Ab", "token=x%20y&__proto__=1&constructor=2", "a=%ff%00&&==&%zz", "t=%E2%82%AC"] {
+    for query in [
+        "t=OqZt1Ab",
+        "token=x%20y&__proto__=1&constructor=2",
+        "a=%ff%00&&==&%zz",
+        "t=%E2%82%AC",
+    ] {
         let response = get(&gateway, &format!("EIO=4&transport=polling&{query}")).await;
         assert_eq!(response.status, 200, "{query}: {}", response.text());
     }
@@ -123,14 +148,24 @@ async fn unknown_query_keys_do_no_harm() {
 #[tokio::test]
 async fn a_transport_is_one_of_the_known_and_allowed_ones() {
     let gateway = TestGateway::plain().await;
-    for query in ["", "&transport=", "&transport=__proto__", "&transport=constructor", "&transport=toString"] {
-        get(&gateway, &format!("EIO=4{query}")).await.is_error(400, 0, "Transport unknown");
+    for query in [
+        "",
+        "&transport=",
+        "&transport=__proto__",
+        "&transport=constructor",
+        "&transport=toString",
+    ] {
+        get(&gateway, &format!("EIO=4{query}"))
+            .await
+            .is_error(400, 0, "Transport unknown");
         let upgrade = Request::upgrade(&format!("/socket.io/?EIO=4{query}"));
         let refused = WebSocket::try_open(gateway.address, &upgrade).await.unwrap_err();
         assert_eq!((refused.status, refused.text()), (400, "Transport unknown"), "{query}");
     }
     for name in ["Polling", "POLLING", "flashsocket", "webtransport"] {
-        get(&gateway, &format!("EIO=4&transport={name}")).await.is_error(400, 0, "Transport unknown");
+        get(&gateway, &format!("EIO=4&transport={name}"))
+            .await
+            .is_error(400, 0, "Transport unknown");
     }
 }
 
@@ -143,7 +178,9 @@ async fn a_transport_that_is_not_configured_is_unknown_and_not_offered() {
     assert_eq!((refused.status, refused.text()), (400, "Transport unknown"));
 
     let websocket = TestGateway::start("engine.transports = [\"websocket\"]\n").await;
-    get(&websocket, "EIO=4&transport=polling").await.is_error(400, 0, "Transport unknown");
+    get(&websocket, "EIO=4&transport=polling")
+        .await
+        .is_error(400, 0, "Transport unknown");
     let mut socket = WebSocket::open(websocket.address, "/socket.io/?EIO=4&transport=websocket").await;
     assert!(socket.text().await.starts_with("0{"));
 }
@@ -153,14 +190,18 @@ async fn a_session_begins_with_get() {
     let gateway = TestGateway::plain().await;
     for method in ["POST", "PUT", "DELETE", "PATCH"] {
         let request_line = Request::new(method, "/socket.io/?EIO=4&transport=polling").header("Content-Length", "0");
-        request(gateway.address, &request_line).await.is_error(400, 2, "Bad handshake method");
+        request(gateway.address, &request_line)
+            .await
+            .is_error(400, 2, "Bad handshake method");
     }
 }
 
 #[tokio::test]
 async fn a_websocket_request_without_an_upgrade_is_a_bad_request() {
     let gateway = TestGateway::plain().await;
-    get(&gateway, "EIO=4&transport=websocket").await.is_error(400, 3, "Bad request");
+    get(&gateway, "EIO=4&transport=websocket")
+        .await
+        .is_error(400, 3, "Bad request");
 }
 
 #[tokio::test]
@@ -182,7 +223,10 @@ async fn the_cookie_comes_with_the_polling_handshake_alone() {
 #[tokio::test]
 async fn there_is_no_cookie_unless_one_is_configured() {
     let gateway = TestGateway::plain().await;
-    assert_eq!(get(&gateway, "EIO=4&transport=polling").await.header("set-cookie"), None);
+    assert_eq!(
+        get(&gateway, "EIO=4&transport=polling").await.header("set-cookie"),
+        None
+    );
 }
 
 #[tokio::test]
@@ -190,7 +234,10 @@ async fn old_browsers_are_told_to_leave_scripts_alone() {
     let gateway = TestGateway::plain().await;
     for (agent, expected) in [
         ("Mozilla/5.0 (compatible;MSIE 10.0; Windows NT 6.2)", Some("0")),
-        ("Mozilla/5.0 (Windows NT 6.3; Trident/7.0; rv:11.0) like Gecko", Some("0")),
+        (
+            "Mozilla/5.0 (Windows NT 6.3; Trident/7.0; rv:11.0) like Gecko",
+            Some("0"),
+        ),
         ("Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0", None),
     ] {
         let asked = Request::get("/socket.io/?EIO=4&transport=polling").header("User-Agent", agent);
@@ -202,9 +249,19 @@ async fn old_browsers_are_told_to_leave_scripts_alone() {
 #[tokio::test]
 async fn the_path_is_the_configured_one_and_what_lies_below_it() {
     let gateway = TestGateway::start("server.path = \"/rt/\"\n").await;
-    for (path, expected) in [("/rt/", 200), ("/rt/anything", 200), ("/socket.io/", 404), ("/rt", 404), ("/rts/", 404)] {
+    for (path, expected) in [
+        ("/rt/", 200),
+        ("/rt/anything", 200),
+        ("/socket.io/", 404),
+        ("/rt", 404),
+        ("/rts/", 404),
+    ] {
         let target = format!("{path}?EIO=4&transport=polling");
-        assert_eq!(request(gateway.address, &Request::get(&target)).await.status, expected, "{path}");
+        assert_eq!(
+            request(gateway.address, &Request::get(&target)).await.status,
+            expected,
+            "{path}"
+        );
     }
 }
 
@@ -234,10 +291,23 @@ async fn the_websocket_handshake_is_rfc_6455s() {
         .header("Sec-WebSocket-Extensions", "permessage-deflate; client_max_window_bits");
     let socket = WebSocket::try_open(gateway.address, &offer).await.unwrap();
     let answer = &socket.response;
-    assert_eq!(answer.header("sec-websocket-accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
-    assert_eq!(answer.header("upgrade").map(str::to_ascii_lowercase).as_deref(), Some("websocket"));
-    assert_eq!(answer.header("connection").map(str::to_ascii_lowercase).as_deref(), Some("upgrade"));
-    assert_eq!(answer.header("sec-websocket-protocol"), Some("chat"), "the first one offered");
+    assert_eq!(
+        answer.header("sec-websocket-accept"),
+        Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
+    );
+    assert_eq!(
+        answer.header("upgrade").map(str::to_ascii_lowercase).as_deref(),
+        Some("websocket")
+    );
+    assert_eq!(
+        answer.header("connection").map(str::to_ascii_lowercase).as_deref(),
+        Some("upgrade")
+    );
+    assert_eq!(
+        answer.header("sec-websocket-protocol"),
+        Some("chat"),
+        "the first one offered"
+    );
     assert_eq!(answer.header("sec-websocket-extensions"), None);
 
     let plain = WebSocket::open(gateway.address, target).await;
@@ -253,10 +323,19 @@ async fn an_upgrade_that_is_not_rfc_6455s_is_refused() {
         .header("Upgrade", "websocket")
         .header("Sec-WebSocket-Version", "13");
     for (what, upgrade) in [
-        ("version 8", Request::upgrade(target).header("Sec-WebSocket-Version", "8")),
-        ("a short key", Request::upgrade(target).header("Sec-WebSocket-Key", "c2hvcnQ=")),
+        (
+            "version 8",
+            Request::upgrade(target).header("Sec-WebSocket-Version", "8"),
+        ),
+        (
+            "a short key",
+            Request::upgrade(target).header("Sec-WebSocket-Key", "c2hvcnQ="),
+        ),
         ("no key", without_key),
-        ("no Connection: Upgrade", Request::upgrade(target).header("Connection", "keep-alive")),
+        (
+            "no Connection: Upgrade",
+            Request::upgrade(target).header("Connection", "keep-alive"),
+        ),
     ] {
         let refused = WebSocket::try_open(gateway.address, &upgrade).await.unwrap_err();
         assert!(matches!(refused.status, 400 | 426), "{what}: {}", refused.status);
@@ -267,8 +346,8 @@ async fn an_upgrade_that_is_not_rfc_6455s_is_refused() {
 async fn an_extension_that_nobody_knows_is_ignored() {
     let gateway = TestGateway::plain().await;
     for extension in ["constructor", "__proto__; a=b", "x-webkit-deflate-frame"] {
-        let offer = Request::upgrade("/socket.io/?EIO=4&transport=websocket")
-            .header("Sec-WebSocket-Extensions", extension);
+        let offer =
+            Request::upgrade("/socket.io/?EIO=4&transport=websocket").header("Sec-WebSocket-Extensions", extension);
         let mut socket = WebSocket::try_open(gateway.address, &offer).await.unwrap();
         assert_eq!(socket.response.header("sec-websocket-extensions"), None);
         assert!(matches!(socket.next().await, Frame::Text(text) if text.starts_with("0{")));

@@ -25,12 +25,19 @@ async fn both_listeners_say_that_the_gateway_lives_and_is_ready() {
 async fn a_health_check_may_be_as_plain_as_haproxys() {
     let gateway = TestGateway::plain().await;
     for address in [gateway.admin, gateway.address] {
-        for head in ["GET /readyz HTTP/1.0\r\n\r\n", "OPTIONS /readyz HTTP/1.0\r\n\r\n", "HEAD /readyz HTTP/1.0\r\n\r\n"] {
+        for head in [
+            "GET /readyz HTTP/1.0\r\n\r\n",
+            "OPTIONS /readyz HTTP/1.0\r\n\r\n",
+            "HEAD /readyz HTTP/1.0\r\n\r\n",
+        ] {
             let mut connection = crate::client::http::Connection::open(address).await;
             connection.write(head.as_bytes()).await;
             let answer = String::from_utf8(connection.end().await).unwrap();
             let method = head.split(' ').next().unwrap();
-            let status = answer.split(' ').nth(1).unwrap_or_else(|| panic!("{method}: {answer:?}"));
+            let status = answer
+                .split(' ')
+                .nth(1)
+                .unwrap_or_else(|| panic!("{method}: {answer:?}"));
             if method != "OPTIONS" {
                 assert_eq!(status, "200", "{method}: {answer}");
             }
@@ -48,7 +55,14 @@ async fn metrics_are_on_the_admin_listener_alone() {
     assert_eq!(gateway.admin_get("/nothing").await.status, 404);
     let handshake = gateway.admin_get("/socket.io/?EIO=4&transport=polling").await;
     assert_eq!(handshake.status, 404, "clients connect elsewhere");
-    assert!(WebSocket::try_open(gateway.admin, &Request::upgrade("/socket.io/?EIO=4&transport=websocket")).await.is_err());
+    assert!(
+        WebSocket::try_open(
+            gateway.admin,
+            &Request::upgrade("/socket.io/?EIO=4&transport=websocket")
+        )
+        .await
+        .is_err()
+    );
 }
 
 #[tokio::test]
@@ -70,7 +84,9 @@ async fn every_series_is_there_from_the_start() {
     }
     for transport in ["polling", "websocket"] {
         for protocol in ["3", "4"] {
-            series.push(format!("roomcast_connections{{transport=\"{transport}\",protocol=\"{protocol}\"}}"));
+            series.push(format!(
+                "roomcast_connections{{transport=\"{transport}\",protocol=\"{protocol}\"}}"
+            ));
             let labels = format!("transport=\"{transport}\",protocol=\"{protocol}\",result=\"accepted\"");
             series.push(format!("roomcast_handshakes_total{{{labels}}}"));
         }
@@ -88,7 +104,12 @@ async fn every_series_is_there_from_the_start() {
         assert_eq!(gateway.metric(&series).await, Some(0.0), "{series}");
     }
     let metrics = gateway.admin_get("/metrics").await;
-    for name in ["roomcast_build_info{version=", "roomcast_packets_received_total{type=", "roomcast_packets_sent_total{type=", "process_"] {
+    for name in [
+        "roomcast_build_info{version=",
+        "roomcast_packets_received_total{type=",
+        "roomcast_packets_sent_total{type=",
+        "process_",
+    ] {
         assert!(metrics.text().contains(name), "{name}");
     }
 }
@@ -125,14 +146,23 @@ async fn clients_are_counted() {
         for protocol in ["3", "4"] {
             let labels = format!("transport=\"{transport}\",protocol=\"{protocol}\"");
             gateway.reaches(&format!("roomcast_connections{{{labels}}}"), 1.0).await;
-            gateway.reaches(&format!("roomcast_handshakes_total{{{labels},result=\"accepted\"}}"), 1.0).await;
+            gateway
+                .reaches(
+                    &format!("roomcast_handshakes_total{{{labels},result=\"accepted\"}}"),
+                    1.0,
+                )
+                .await;
         }
     }
     gateway.reaches("roomcast_sockets{namespace=\"/\"}", 4.0).await;
     gateway.reaches("roomcast_rooms", 2.0).await;
-    gateway.reaches("roomcast_broadcasts_total{origin=\"client\"}", 1.0).await;
+    gateway
+        .reaches("roomcast_broadcasts_total{origin=\"client\"}", 1.0)
+        .await;
     gateway.reaches("roomcast_deliveries_total", 3.0).await;
-    gateway.reaches("roomcast_event_duration_seconds_count{action=\"join\"}", 4.0).await;
+    gateway
+        .reaches("roomcast_event_duration_seconds_count{action=\"join\"}", 4.0)
+        .await;
 }
 
 #[tokio::test]
@@ -140,7 +170,11 @@ async fn no_label_is_made_from_what_clients_send() {
     let gateway = TestGateway::start("[[namespace]]\nname = \"/org-*\"\n").await;
     let count = async || {
         let metrics = gateway.admin_get("/metrics").await;
-        metrics.text().lines().filter(|line| line.starts_with("roomcast_")).count()
+        metrics
+            .text()
+            .lines()
+            .filter(|line| line.starts_with("roomcast_"))
+            .count()
     };
     let before = count().await;
     for n in 0..20 {
@@ -149,7 +183,11 @@ async fn no_label_is_made_from_what_clients_send() {
         client.enter(&namespace).await;
         client.ask(&namespace, &json!([format!("event-{n}")])).await;
         client.ask(&namespace, &json!(["join", format!("room-{n}")])).await;
-        request(gateway.address, &Request::get(&format!("/socket.io/?EIO={n}x&transport=t{n}"))).await;
+        request(
+            gateway.address,
+            &Request::get(&format!("/socket.io/?EIO={n}x&transport=t{n}")),
+        )
+        .await;
     }
     assert_eq!(count().await, before);
 }

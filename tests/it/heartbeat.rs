@@ -32,7 +32,11 @@ async fn the_first_ping_comes_after_half_an_interval_at_the_earliest_and_later_o
         let answered = Instant::now();
         socket.send_text("3").await;
         assert_eq!(socket.text().await, "2");
-        assert!(answered.elapsed() >= Duration::from_millis(390), "{:?}", answered.elapsed());
+        assert!(
+            answered.elapsed() >= Duration::from_millis(390),
+            "{:?}",
+            answered.elapsed()
+        );
     }
 }
 
@@ -46,7 +50,11 @@ async fn pongs_that_nobody_asked_for_start_no_timers() {
         }
         let answered = Instant::now();
         assert_eq!(socket.text().await, "2");
-        assert!(answered.elapsed() >= Duration::from_millis(150), "a burst of pings: {:?}", answered.elapsed());
+        assert!(
+            answered.elapsed() >= Duration::from_millis(150),
+            "a burst of pings: {:?}",
+            answered.elapsed()
+        );
     }
     socket.send_text(r#"421["echo"]"#).await;
     assert_eq!(socket.text().await, "431[]", "one ping at a time");
@@ -159,6 +167,9 @@ async fn a_ping_that_finds_no_poll_waits_for_the_next_one() {
         let response = polling.get().await;
         heard.extend(packets(4, &response));
     }
-    assert!(heard.iter().any(|packet| packet.as_text().starts_with("40{")), "{heard:?}");
+    assert!(
+        heard.iter().any(|packet| packet.as_text().starts_with("40{")),
+        "{heard:?}"
+    );
     assert!(heard.contains(&Packet::text("2")), "{heard:?}");
 }

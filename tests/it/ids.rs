@@ -17,13 +17,19 @@ members_only = false
 "#;
 
 fn is_id(id: &str) -> bool {
-    id.len() == 20 && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+    id.len() == 20
+        && id
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
 }
 
 /// The id that others are shown.
 async fn shown_id(client: &mut Client, namespace: &str) -> String {
     let answer = client.ask(namespace, &json!(["join", "any"])).await;
-    let id = answer[0]["socket"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned();
+    let id = answer[0]["socket"]
+        .as_str()
+        .unwrap_or_else(|| panic!("{answer}"))
+        .to_owned();
     assert!(is_id(&id), "{id}");
     id
 }
@@ -82,7 +88,11 @@ async fn a_v3_client_is_shown_by_an_alias_that_does_not_betray_its_session() {
         assert_ne!(root, client.sid);
         assert_ne!(chat, client.sid);
         assert_ne!(root, chat, "one alias a socket");
-        assert_eq!(shown_id(&mut client, "/").await, root, "for as long as the socket lives");
+        assert_eq!(
+            shown_id(&mut client, "/").await,
+            root,
+            "for as long as the socket lives"
+        );
     }
 }
 
@@ -106,7 +116,12 @@ async fn the_shown_id_is_a_private_room_that_reaches_its_socket_alone() {
 #[tokio::test]
 async fn a_private_room_is_not_left_not_shown_and_not_among_ones_rooms() {
     let rule = "[[namespace.event]]\nname = \"mine\"\naction = \"broadcast\"\nto = \"rooms\"\n";
-    let gateway = TestGateway::start(&OPEN.replacen("[[namespace]]\nname = \"/chat\"", &format!("{rule}[[namespace]]\nname = \"/chat\""), 1)).await;
+    let gateway = TestGateway::start(&OPEN.replacen(
+        "[[namespace]]\nname = \"/chat\"",
+        &format!("{rule}[[namespace]]\nname = \"/chat\""),
+        1,
+    ))
+    .await;
     for (transport, eio) in EVERY_CLIENT {
         let mut client = Client::join(&gateway, transport, eio).await;
         let id = shown_id(&mut client, "/").await;

@@ -23,15 +23,22 @@ fn called_with(index: &str, response: &Response) -> String {
     assert_eq!(response.status, 200, "{}", response.text());
     assert_eq!(response.header("content-type"), Some("text/javascript; charset=UTF-8"));
     let script = response.text();
-    assert!(!script.contains(['\u{2028}', '\u{2029}']), "a line end in a script's string");
-    let call = script.strip_prefix(&format!("___eio[{index}](")).unwrap_or_else(|| panic!("{script}"));
+    assert!(
+        !script.contains(['\u{2028}', '\u{2029}']),
+        "a line end in a script's string"
+    );
+    let call = script
+        .strip_prefix(&format!("___eio[{index}]("))
+        .unwrap_or_else(|| panic!("{script}"));
     serde_json::from_str(call.strip_suffix(");").unwrap_or_else(|| panic!("{script}"))).unwrap()
 }
 
 /// The form that a client posts: every LF becomes `\n`, and every `\n` that was there one with two backslashes.
 fn form(payload: &str) -> String {
     let escaped = payload.replace("\\n", "\\\n").replace('\n', "\\n");
-    form_urlencoded::Serializer::new(String::new()).append_pair("d", &escaped).finish()
+    form_urlencoded::Serializer::new(String::new())
+        .append_pair("d", &escaped)
+        .finish()
 }
 
 impl Jsonp {
@@ -42,7 +49,11 @@ impl Jsonp {
         let packets = decode(eio, "text/plain", called_with("3", &response).as_bytes());
         let open: Value = serde_json::from_str(packets[0].as_text().strip_prefix('0').unwrap()).unwrap();
         let target = format!("{target}&sid={}", open["sid"].as_str().unwrap());
-        let mut session = Self { connection, eio, target };
+        let mut session = Self {
+            connection,
+            eio,
+            target,
+        };
         if eio == 4 {
             session.post(&encode(4, &[Packet::text("40")])).await;
         }
@@ -112,7 +123,10 @@ async fn only_the_digits_of_the_index_are_used() {
     let gateway = TestGateway::plain().await;
     for (index, digits) in [("7", "7"), ("abc7", "7"), ("1);alert(2", "12"), ("%3Cscript%3E0", "0")] {
         let target = format!("/socket.io/?EIO=3&transport=polling&j={index}");
-        let response = Connection::open(gateway.address).await.request(&same_origin(&target)).await;
+        let response = Connection::open(gateway.address)
+            .await
+            .request(&same_origin(&target))
+            .await;
         let payload = called_with(digits, &response);
         assert!(payload.contains(":0{\"sid\""), "{payload}");
     }
@@ -126,7 +140,11 @@ async fn a_form_that_is_none_is_a_bad_request() {
         let request = Request::post(&session.target, body)
             .header("Content-Type", "application/x-www-form-urlencoded")
             .header("Sec-Fetch-Site", "same-origin");
-        session.connection.request(&request).await.is_error(400, 3, "Bad request");
+        session
+            .connection
+            .request(&request)
+            .await
+            .is_error(400, 3, "Bad request");
     }
 }
 
@@ -134,7 +152,11 @@ async fn a_form_that_is_none_is_a_bad_request() {
 async fn errors_are_no_scripts() {
     let gateway = TestGateway::plain().await;
     let target = "/socket.io/?EIO=3&transport=polling&j=0&sid=AAAAAAAAAAAAAAAAAAAA";
-    Connection::open(gateway.address).await.request(&same_origin(target)).await.is_unknown_session();
+    Connection::open(gateway.address)
+        .await
+        .request(&same_origin(target))
+        .await
+        .is_unknown_session();
 }
 
 #[tokio::test]
@@ -150,9 +172,14 @@ async fn a_script_element_on_another_site_learns_nothing() {
         (vec![("Sec-Fetch-Site", "same-origin")], true),
         (vec![("Sec-Fetch-Site", "none")], false),
         (vec![("Sec-Fetch-Site", "cross-site")], false),
-        (vec![("Sec-Fetch-Site", "cross-site"), ("Referer", "https://evil.example/")], false),
+        (
+            vec![("Sec-Fetch-Site", "cross-site"), ("Referer", "https://evil.example/")],
+            false,
+        ),
     ] {
-        let request = headers.iter().fold(Request::get(target), |request, (name, value)| request.header(name, value));
+        let request = headers.iter().fold(Request::get(target), |request, (name, value)| {
+            request.header(name, value)
+        });
         let response = Connection::open(gateway.address).await.request(&request).await;
         if allowed {
             assert_eq!(response.status, 200, "{headers:?}");
@@ -167,8 +194,13 @@ async fn a_script_element_on_another_site_learns_nothing() {
 async fn a_listed_page_may_use_jsonp() {
     let gateway = TestGateway::start("server.origins = [\"https://app.example\"]\n").await;
     let target = "/socket.io/?EIO=3&transport=polling&j=0";
-    for (referer, status) in [("https://app.example/page?x=1", 200), ("https://app.example.evil/", 403)] {
-        let request = Request::get(target).header("Sec-Fetch-Site", "cross-site").header("Referer", referer);
+    for (referer, status) in [
+        ("https://app.example/page?x=1", 200),
+        ("https://app.example.evil/", 403),
+    ] {
+        let request = Request::get(target)
+            .header("Sec-Fetch-Site", "cross-site")
+            .header("Referer", referer);
         let response = Connection::open(gateway.address).await.request(&request).await;
         assert_eq!(response.status, status, "{referer}");
     }

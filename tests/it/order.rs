@@ -29,7 +29,9 @@ async fn listen(mut client: Client, count: usize) -> Heard {
 
 async fn publish(mut client: Client, publisher: u64, room: &'static str) -> Client {
     for n in 0..EVENTS {
-        client.send(&format!(r#"42["publish","{room}","e",{publisher},{n}]"#)).await;
+        client
+            .send(&format!(r#"42["publish","{room}","e",{publisher},{n}]"#))
+            .await;
     }
     client
 }
@@ -91,7 +93,10 @@ async fn the_order_holds_across_rooms() {
     let _still_connected = publishers.join_all().await;
     let heard = listeners.join_all().await;
     is_whole(&heard[0]);
-    assert!(heard.iter().all(|other| *other == heard[0]), "two members heard two orders");
+    assert!(
+        heard.iter().all(|other| *other == heard[0]),
+        "two members heard two orders"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -108,7 +113,10 @@ async fn echoed_publications_have_the_same_order_for_their_senders() {
     }
     let heard = running.join_all().await;
     is_whole(&heard[0]);
-    assert!(heard.iter().all(|other| *other == heard[0]), "two members heard two orders");
+    assert!(
+        heard.iter().all(|other| *other == heard[0]),
+        "two members heard two orders"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -133,7 +141,10 @@ async fn nothing_is_lost_or_reordered_while_members_upgrade() {
             while packets.len() < (PUBLISHERS * EVENTS) as usize {
                 packets.push(socket.packet(polling.eio).await);
             }
-            packets.iter().map(|packet| SocketPacket::parse(packet.as_text()).data).collect::<Vec<_>>()
+            packets
+                .iter()
+                .map(|packet| SocketPacket::parse(packet.as_text()).data)
+                .collect::<Vec<_>>()
         });
     }
     let mut publishers = JoinSet::new();

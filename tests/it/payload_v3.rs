@@ -48,7 +48,10 @@ async fn text_to_v3_clients_is_ascii_so_that_every_generation_reads_it() {
     let gateway = TestGateway::start(ECHO).await;
     for query in ["", "&b64=1", "&t=OqZt1Ab", "&t=1500000000000-0"] {
         let mut polling = joined(&gateway, query).await;
-        polling.post_packets(&[Packet::Text(format!(r#"421["echo","{WORDS}"]"#))]).await.is_ok();
+        polling
+            .post_packets(&[Packet::Text(format!(r#"421["echo","{WORDS}"]"#))])
+            .await
+            .is_ok();
         let response = polling.get().await;
         let answer = packets(3, &response).remove(0);
         assert!(answer.as_text().is_ascii(), "{query}: {answer:?}");
@@ -62,7 +65,10 @@ async fn text_of_1x_clients_is_decoded_twice() {
     let mut polling = joined(&gateway, "").await;
     let once = format!(r#"421["echo","{WORDS}"]"#);
     let twice: String = once.bytes().map(char::from).collect();
-    polling.post_body(format!("{}:{twice}", twice.chars().count())).await.is_ok();
+    polling
+        .post_body(format!("{}:{twice}", twice.chars().count()))
+        .await
+        .is_ok();
     let answer = polling.poll().await.remove(0);
     assert_eq!(SocketPacket::parse(answer.as_text()).data, json!([WORDS]));
 }
@@ -72,7 +78,10 @@ async fn text_that_only_looks_like_latin_1_is_left_alone() {
     let gateway = TestGateway::start(ECHO).await;
     for words in ["é", "naïve café", "ÿÿÿ", "Ã", "é€"] {
         let mut polling = joined(&gateway, "").await;
-        polling.post_packets(&[Packet::Text(format!(r#"421["echo","{words}"]"#))]).await.is_ok();
+        polling
+            .post_packets(&[Packet::Text(format!(r#"421["echo","{words}"]"#))])
+            .await
+            .is_ok();
         let answer = polling.poll().await.remove(0);
         assert_eq!(SocketPacket::parse(answer.as_text()).data, json!([words]));
     }
@@ -105,8 +114,14 @@ async fn an_answer_is_bytes_only_where_it_holds_bytes() {
     let gateway = TestGateway::start(ECHO).await;
     let mut polling = joined(&gateway, "").await;
     polling.post(&[r#"421["echo"]"#]).await;
-    assert_eq!(polling.get().await.header("content-type"), Some("text/plain; charset=UTF-8"));
-    polling.post_packets(&[header_of_one_attachment(), Packet::Binary(vec![9])]).await.is_ok();
+    assert_eq!(
+        polling.get().await.header("content-type"),
+        Some("text/plain; charset=UTF-8")
+    );
+    polling
+        .post_packets(&[header_of_one_attachment(), Packet::Binary(vec![9])])
+        .await
+        .is_ok();
     let response = polling.get().await;
     assert_eq!(response.header("content-type"), Some("application/octet-stream"));
     let answer = br#"461-7[{"_placeholder":true,"num":0}]"#;
@@ -140,10 +155,21 @@ async fn clients_without_binary_get_base64_for_as_long_as_the_session_lasts() {
     let gateway = TestGateway::start(ECHO).await;
     for query in ["&b64=1", "&b64=true", "&b64=0", "&b64=1&t=1500000000000-0"] {
         let mut polling = joined(&gateway, query).await;
-        polling.post_packets(&[header_of_one_attachment(), Packet::Binary(vec![1, 2, 3, 4])]).await.is_ok();
+        polling
+            .post_packets(&[header_of_one_attachment(), Packet::Binary(vec![1, 2, 3, 4])])
+            .await
+            .is_ok();
         let response = polling.get().await;
-        assert_eq!(response.header("content-type"), Some("text/plain; charset=UTF-8"), "{query}");
-        assert_eq!(response.text(), "36:461-7[{\"_placeholder\":true,\"num\":0}]10:b4AQIDBA==", "{query}");
+        assert_eq!(
+            response.header("content-type"),
+            Some("text/plain; charset=UTF-8"),
+            "{query}"
+        );
+        assert_eq!(
+            response.text(),
+            "36:461-7[{\"_placeholder\":true,\"num\":0}]10:b4AQIDBA==",
+            "{query}"
+        );
     }
 }
 
@@ -151,8 +177,14 @@ async fn clients_without_binary_get_base64_for_as_long_as_the_session_lasts() {
 async fn an_empty_b64_is_none() {
     let gateway = TestGateway::start(ECHO).await;
     let mut polling = joined(&gateway, "&b64=").await;
-    polling.post_packets(&[header_of_one_attachment(), Packet::Binary(vec![1])]).await.is_ok();
-    assert_eq!(polling.get().await.header("content-type"), Some("application/octet-stream"));
+    polling
+        .post_packets(&[header_of_one_attachment(), Packet::Binary(vec![1])])
+        .await
+        .is_ok();
+    assert_eq!(
+        polling.get().await.header("content-type"),
+        Some("application/octet-stream")
+    );
 }
 
 #[tokio::test]
@@ -169,8 +201,29 @@ async fn empty_items_are_skipped() {
 async fn a_text_payload_that_is_none_is_a_bad_request_and_ends_the_session() {
     let gateway = TestGateway::plain().await;
     for body in [
-        "", "2", "40", ":", ":2", "x:2", "2:2", "1:22", "1:2 ", "1:2x", "1e0:2", "+1:2", "-1:2", " 1:2", "0x1:2", "1.0:2",
-        "1:9", "1:x", "99999999999999999999:2", "18446744073709551617:2", "2:4😀", "3:😀", "1::2",
+        "",
+        "2",
+        "40",
+        ":",
+        ":2",
+        "x:2",
+        "2:2",
+        "1:22",
+        "1:2 ",
+        "1:2x",
+        "1e0:2",
+        "+1:2",
+        "-1:2",
+        " 1:2",
+        "0x1:2",
+        "1.0:2",
+        "1:9",
+        "1:x",
+        "99999999999999999999:2",
+        "18446744073709551617:2",
+        "2:4😀",
+        "3:😀",
+        "1::2",
     ] {
         let mut polling = joined(&gateway, "").await;
         let response = polling.post_body(body).await;
@@ -179,9 +232,15 @@ async fn a_text_payload_that_is_none_is_a_bad_request_and_ends_the_session() {
         polling.is_gone().await;
     }
     let mut polling = joined(&gateway, "").await;
-    polling.post_body(format!("{}1:2", "0".repeat(1000))).await.is_error(400, 3, "Bad request");
+    polling
+        .post_body(format!("{}1:2", "0".repeat(1000)))
+        .await
+        .is_error(400, 3, "Bad request");
     let mut polling = joined(&gateway, "").await;
-    polling.post_body(b"2:4\xff".as_slice()).await.is_error(400, 3, "Bad request");
+    polling
+        .post_body(b"2:4\xff".as_slice())
+        .await
+        .is_error(400, 3, "Bad request");
 }
 
 #[tokio::test]
@@ -214,7 +273,11 @@ async fn a_binary_payload_that_is_none_is_a_bad_request_and_ends_the_session() {
 #[tokio::test]
 async fn only_that_exact_content_type_means_bytes() {
     let gateway = TestGateway::plain().await;
-    for content_type in ["application/octet-stream; charset=binary", "application/octet", "text/plain"] {
+    for content_type in [
+        "application/octet-stream; charset=binary",
+        "application/octet",
+        "text/plain",
+    ] {
         let mut polling = joined(&gateway, "").await;
         let request = Request::post(&polling.target(), "1:2").header("Content-Type", content_type);
         polling.request(&request).await.is_ok();

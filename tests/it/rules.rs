@@ -19,7 +19,9 @@ async fn room(gateway: &TestGateway, room: &str, members: usize) -> Vec<Client> 
 
 /// The rooms of an ack, sorted.
 fn rooms(answer: &Value) -> Vec<String> {
-    let rooms = answer["rooms"].as_array().unwrap_or_else(|| panic!("no rooms in {answer}"));
+    let rooms = answer["rooms"]
+        .as_array()
+        .unwrap_or_else(|| panic!("no rooms in {answer}"));
     let mut rooms: Vec<_> = rooms.iter().map(|room| room.as_str().unwrap().to_owned()).collect();
     rooms.sort();
     rooms
@@ -53,7 +55,10 @@ async fn leave_answers_with_the_rooms_that_are_left() {
         let answer = client.does(json!(["leave", "a"])).await;
         assert_eq!(rooms(&answer), ["b", "c"]);
         assert_eq!(answer.as_object().map(serde_json::Map::len), Some(2), "{answer}");
-        assert_eq!(rooms(&client.does(json!(["leave", ["b", "never joined"]])).await), ["c"]);
+        assert_eq!(
+            rooms(&client.does(json!(["leave", ["b", "never joined"]])).await),
+            ["c"]
+        );
         assert_eq!(rooms(&client.does(json!(["leave", "c"])).await), [""; 0]);
     }
 }
@@ -70,7 +75,9 @@ async fn publish_reaches_the_other_members_of_the_room_and_nobody_else() {
     let mut stranger = Client::new(&gateway).await;
     stranger.does(json!(["join", ["other", "all"]])).await;
     for publisher in 0..members.len() {
-        let answer = members[publisher].does(json!(["publish", "r", "news", publisher, {"a": [1.5, null]}])).await;
+        let answer = members[publisher]
+            .does(json!(["publish", "r", "news", publisher, {"a": [1.5, null]}]))
+            .await;
         assert_eq!(answer, json!({"ok": true}));
         stranger.does(json!(["publish", "all", "marker"])).await;
         for (number, member) in members.iter_mut().enumerate() {
@@ -164,7 +171,10 @@ async fn what_is_published_after_a_join_is_answered_is_heard() {
 async fn numbers_are_rooms_by_their_decimal_text() {
     let gateway = TestGateway::plain().await;
     let mut number = Client::new(&gateway).await;
-    assert_eq!(rooms(&number.does(json!(["join", [7, -1, 1.5]])).await), ["-1", "1.5", "7"]);
+    assert_eq!(
+        rooms(&number.does(json!(["join", [7, -1, 1.5]])).await),
+        ["-1", "1.5", "7"]
+    );
     let mut text = room(&gateway, "7", 1).await.remove(0);
     number.does(json!(["publish", 7, "x"])).await;
     text.hears(json!(["x"])).await;
@@ -176,7 +186,20 @@ async fn numbers_are_rooms_by_their_decimal_text() {
 #[tokio::test]
 async fn rooms_may_have_any_name() {
     let gateway = TestGateway::plain().await;
-    let names = ["é€😀", " ", "a,b", "*", "?", "a\"b\\", "\n", "{socket}", "/", "#", "__proto__", &"x".repeat(256)];
+    let names = [
+        "é€😀",
+        " ",
+        "a,b",
+        "*",
+        "?",
+        "a\"b\\",
+        "\n",
+        "{socket}",
+        "/",
+        "#",
+        "__proto__",
+        &"x".repeat(256),
+    ];
     for name in names {
         let mut members = room(&gateway, name, 2).await;
         members[0].does(json!(["publish", name, "x"])).await;
@@ -193,12 +216,18 @@ async fn rooms_of_two_namespaces_have_nothing_in_common() {
     let mut publisher = Client::new(&gateway).await;
     publisher.enter("/b").await;
     assert_eq!(publisher.ask("/b", &json!(["join", "r"])).await[0]["ok"], true);
-    assert_eq!(publisher.ask("/b", &json!(["publish", "r", "in b"])).await[0]["ok"], true);
+    assert_eq!(
+        publisher.ask("/b", &json!(["publish", "r", "in b"])).await[0]["ok"],
+        true
+    );
     publisher.does(json!(["join", "r"])).await;
     publisher.does(json!(["publish", "r", "in root"])).await;
     listener.hears(json!(["in root"])).await;
     assert_eq!(listener.ask("/b", &json!(["join", "r"])).await[0]["ok"], true);
-    assert_eq!(publisher.ask("/b", &json!(["publish", "r", "marker"])).await[0]["ok"], true);
+    assert_eq!(
+        publisher.ask("/b", &json!(["publish", "r", "marker"])).await[0]["ok"],
+        true
+    );
     assert_eq!(listener.text().await, r#"42/b,["marker"]"#);
 }
 

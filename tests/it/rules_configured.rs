@@ -9,7 +9,11 @@ use crate::gateway::TestGateway;
 /// A namespace `/` with these keys and rules, and a rule `marker` that reaches everybody.
 async fn gateway(keys: &str, rules: &[&str]) -> TestGateway {
     let marker = "name = \"marker\"\naction = \"broadcast\"\necho = true";
-    let rules: Vec<_> = rules.iter().chain(&[marker]).map(|rule| format!("[[namespace.event]]\n{rule}\n")).collect();
+    let rules: Vec<_> = rules
+        .iter()
+        .chain(&[marker])
+        .map(|rule| format!("[[namespace.event]]\n{rule}\n"))
+        .collect();
     TestGateway::start(&format!("[[namespace]]\nname = \"/\"\n{keys}\n{}", rules.concat())).await
 }
 
@@ -46,7 +50,11 @@ async fn a_broadcast_reaches_the_namespace_but_its_sender() {
 
 #[tokio::test]
 async fn an_echoed_broadcast_reaches_its_sender_too() {
-    let gateway = gateway("", &["name = \"chat\"\naction = \"broadcast\"\nto = \"namespace\"\necho = true"]).await;
+    let gateway = gateway(
+        "",
+        &["name = \"chat\"\naction = \"broadcast\"\nto = \"namespace\"\necho = true"],
+    )
+    .await;
     let mut clients = clients(&gateway, 4).await;
     reaches(&mut clients, 1, json!(["chat", 1]), &[0, 1, 2, 3]).await;
 }
@@ -93,14 +101,21 @@ async fn an_ack_rule_answers_with_the_events_own_arguments() {
     let gateway = gateway("", &["name = \"time-*\"\naction = \"ack\""]).await;
     for (transport, eio) in EVERY_CLIENT {
         let mut client = Client::join(&gateway, transport, eio).await;
-        assert_eq!(client.ask("/", &json!(["time-sync", 1, "a", null])).await, json!([1, "a", null]));
+        assert_eq!(
+            client.ask("/", &json!(["time-sync", 1, "a", null])).await,
+            json!([1, "a", null])
+        );
         assert_eq!(client.ask("/", &json!(["time-"])).await, json!([]));
     }
 }
 
 #[tokio::test]
 async fn another_name_adds_a_rule() {
-    let rules = ["name = \"subscribe\"\naction = \"join\"", "name = \"send\"\naction = \"publish\"", "name = \"quit\"\naction = \"leave\""];
+    let rules = [
+        "name = \"subscribe\"\naction = \"join\"",
+        "name = \"send\"\naction = \"publish\"",
+        "name = \"quit\"\naction = \"leave\"",
+    ];
     let gateway = gateway("", &rules).await;
     let mut clients = clients(&gateway, 2).await;
     clients[0].does(json!(["subscribe", "r"])).await;
@@ -110,12 +125,17 @@ async fn another_name_adds_a_rule() {
     clients[1].does(json!(["publish", "r", "y"])).await;
     clients[0].hears(json!(["y"])).await;
     clients[0].does(json!(["quit", "r"])).await;
-    clients[0].is_refused(json!(["publish", "r", "z"]), "forbidden", "r").await;
+    clients[0]
+        .is_refused(json!(["publish", "r", "z"]), "forbidden", "r")
+        .await;
 }
 
 #[tokio::test]
 async fn the_built_in_name_replaces_the_built_in_rule() {
-    let rules = ["name = \"join\"\naction = \"drop\"", "name = \"publish\"\naction = \"broadcast\""];
+    let rules = [
+        "name = \"join\"\naction = \"drop\"",
+        "name = \"publish\"\naction = \"broadcast\"",
+    ];
     let gateway = gateway("", &rules).await;
     let mut clients = clients(&gateway, 2).await;
     clients[0].is_refused(json!(["join", "r"]), "no_rule", "join").await;
@@ -124,7 +144,11 @@ async fn the_built_in_name_replaces_the_built_in_rule() {
 
 #[tokio::test]
 async fn the_first_rule_that_matches_wins() {
-    let rules = ["name = \"a*\"\naction = \"ack\"", "name = \"ab\"\naction = \"drop\"", "name = \"?c\"\naction = \"drop\""];
+    let rules = [
+        "name = \"a*\"\naction = \"ack\"",
+        "name = \"ab\"\naction = \"drop\"",
+        "name = \"?c\"\naction = \"drop\"",
+    ];
     let gateway = gateway("", &rules).await;
     let mut client = Client::new(&gateway).await;
     assert_eq!(client.ask("/", &json!(["ab", 1])).await, json!([1]));
@@ -160,7 +184,10 @@ async fn a_broadcast_carries_bytes() {
     let header = Packet::text(r#"451-["draw",{"_placeholder":true,"num":0}]"#);
     clients[0].send_packets(&[header, Packet::Binary(vec![1, 2])]).await;
     for client in &mut clients[1..] {
-        assert_eq!(client.packet().await.data, json!(["draw", {"_placeholder": true, "num": 0}]));
+        assert_eq!(
+            client.packet().await.data,
+            json!(["draw", {"_placeholder": true, "num": 0}])
+        );
         assert_eq!(client.next().await, Packet::Binary(vec![1, 2]));
     }
 }
@@ -172,7 +199,9 @@ async fn everybody_may_publish_where_membership_is_not_asked_for() {
     clients[1].does(json!(["join", ["open-a", "closed"]])).await;
     clients[0].does(json!(["publish", "open-a", "x"])).await;
     clients[1].hears(json!(["x"])).await;
-    clients[0].is_refused(json!(["publish", "closed", "x"]), "forbidden", "closed").await;
+    clients[0]
+        .is_refused(json!(["publish", "closed", "x"]), "forbidden", "closed")
+        .await;
 }
 
 #[tokio::test]
@@ -189,7 +218,10 @@ async fn rooms_are_given_on_connect() {
             client.hears(json!(["y"])).await;
         }
     }
-    let mut rooms: Vec<_> = clients[0].does(json!(["leave", "never"])).await["rooms"].as_array().unwrap().clone();
+    let mut rooms: Vec<_> = clients[0].does(json!(["leave", "never"])).await["rooms"]
+        .as_array()
+        .unwrap()
+        .clone();
     rooms.sort_by_key(ToString::to_string);
     assert_eq!(rooms, [json!("lobby"), json!("ns /")]);
 }
@@ -212,11 +244,17 @@ async fn the_socket_and_the_namespace_are_put_into_patterns_literally() {
         two.enter(namespace).await;
         let own = format!("{namespace}/a");
         let joined = two.ask(namespace, &json!(["join", own])).await;
-        let shown = joined[0]["socket"].as_str().unwrap_or_else(|| panic!("{joined}")).to_owned();
+        let shown = joined[0]["socket"]
+            .as_str()
+            .unwrap_or_else(|| panic!("{joined}"))
+            .to_owned();
         let refused = two.ask(namespace, &json!(["join", "/org-2/a"])).await;
         assert_eq!(refused[0]["error"], "forbidden", "{namespace}");
         for room in [own, format!("inbox {shown}")] {
-            assert_eq!(one.ask(namespace, &json!(["publish", room, room])).await, json!([{"ok": true}]));
+            assert_eq!(
+                one.ask(namespace, &json!(["publish", room, room])).await,
+                json!([{"ok": true}])
+            );
             assert_eq!(two.packet().await.data, json!([room]));
         }
     }

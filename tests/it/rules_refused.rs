@@ -22,7 +22,16 @@ async fn refuses(gateway: &TestGateway, rows: &[(Value, &str, &str)]) {
 async fn arguments_that_are_no_rooms_are_bad_requests() {
     let gateway = TestGateway::plain().await;
     for event in ["join", "leave"] {
-        let arguments = [json!([]), json!(null), json!(true), json!({}), json!([null]), json!([["a"]]), json!(["a", {}]), json!("")];
+        let arguments = [
+            json!([]),
+            json!(null),
+            json!(true),
+            json!({}),
+            json!([null]),
+            json!([["a"]]),
+            json!(["a", {}]),
+            json!(""),
+        ];
         let mut rows = vec![(json!([event]), "bad_request", "")];
         rows.extend(arguments.map(|argument| (json!([event, argument]), "bad_request", "")));
         rows.push((json!([event, ["a", ""]]), "bad_request", ""));
@@ -57,8 +66,16 @@ async fn a_publication_without_rooms_or_a_name_is_a_bad_request() {
 #[tokio::test]
 async fn reserved_names_cannot_be_published() {
     let gateway = TestGateway::plain().await;
-    let names =
-        ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener", "presence", "expired"];
+    let names = [
+        "connect",
+        "connect_error",
+        "disconnect",
+        "disconnecting",
+        "newListener",
+        "removeListener",
+        "presence",
+        "expired",
+    ];
     for name in names {
         let mut client = Client::new(&gateway).await;
         client.does(json!(["join", "mine"])).await;
@@ -70,7 +87,16 @@ async fn reserved_names_cannot_be_published() {
     }
     let mut client = Client::new(&gateway).await;
     client.does(json!(["join", "mine"])).await;
-    for name in ["error", "message", "connection", "toString", "Connect", "disconnect ", "join", "publish"] {
+    for name in [
+        "error",
+        "message",
+        "connection",
+        "toString",
+        "Connect",
+        "disconnect ",
+        "join",
+        "publish",
+    ] {
         client.does(json!(["publish", "mine", name])).await;
     }
 }
@@ -93,11 +119,30 @@ async fn events_that_no_rule_names_have_no_rule() {
 #[tokio::test]
 async fn rooms_that_look_like_ids_cannot_be_joined() {
     let gateway = TestGateway::plain().await;
-    for room in [ID.to_owned(), "abc-_0123456789ABCDE".into(), format!("/#{ID}"), format!("/chat#{ID}"), format!("/a/b#{ID}")] {
-        refuses(&gateway, &[(json!(["join", room]), "forbidden", "id"), (json!(["join", ["a", room]]), "forbidden", &room)]).await;
+    for room in [
+        ID.to_owned(),
+        "abc-_0123456789ABCDE".into(),
+        format!("/#{ID}"),
+        format!("/chat#{ID}"),
+        format!("/a/b#{ID}"),
+    ] {
+        refuses(
+            &gateway,
+            &[
+                (json!(["join", room]), "forbidden", "id"),
+                (json!(["join", ["a", room]]), "forbidden", &room),
+            ],
+        )
+        .await;
     }
     let mut client = Client::new(&gateway).await;
-    for room in [&ID[1..], "AAAAAAAAAAAAAAAAAAAAA", "AAAAAAAAAAAAAAAAAAA.", "AAAAAAAAAAAAAAAAAAA é", &format!("#{ID}x")] {
+    for room in [
+        &ID[1..],
+        "AAAAAAAAAAAAAAAAAAAAA",
+        "AAAAAAAAAAAAAAAAAAA.",
+        "AAAAAAAAAAAAAAAAAAA é",
+        &format!("#{ID}x"),
+    ] {
         client.does(json!(["join", room])).await;
     }
 }
@@ -120,9 +165,15 @@ async fn a_refused_publication_reaches_nobody() {
     listener.does(json!(["join", ["mine", "yours"]])).await;
     let mut client = Client::new(&gateway).await;
     client.does(json!(["join", "mine"])).await;
-    client.is_refused(json!(["publish", ["mine", "yours"], "x"]), "forbidden", "yours").await;
-    client.is_refused(json!(["publish", ["mine", ""], "x"]), "bad_request", "").await;
-    client.is_refused(json!(["publish", "mine", "disconnect"]), "bad_request", "disconnect").await;
+    client
+        .is_refused(json!(["publish", ["mine", "yours"], "x"]), "forbidden", "yours")
+        .await;
+    client
+        .is_refused(json!(["publish", ["mine", ""], "x"]), "bad_request", "")
+        .await;
+    client
+        .is_refused(json!(["publish", "mine", "disconnect"]), "bad_request", "disconnect")
+        .await;
     client.does(json!(["publish", "mine", "marker"])).await;
     listener.hears(json!(["marker"])).await;
 }
@@ -144,23 +195,34 @@ async fn rooms_outside_the_patterns_are_forbidden() {
     }
     for room in ["private", "Public-a", "apublic-", "room-", "room-12", "exactly", "*"] {
         client.is_refused(json!(["join", room]), "forbidden", room).await;
-        client.is_refused(json!(["join", ["public-b", room]]), "forbidden", room).await;
+        client
+            .is_refused(json!(["join", ["public-b", room]]), "forbidden", room)
+            .await;
     }
     client.does(json!(["publish", "public-a", "x"])).await;
     for room in ["room-1", "exact"] {
-        client.is_refused(json!(["publish", room, "x"]), "forbidden", room).await;
-        client.is_refused(json!(["publish", ["public-a", room], "x"]), "forbidden", room).await;
+        client
+            .is_refused(json!(["publish", room, "x"]), "forbidden", room)
+            .await;
+        client
+            .is_refused(json!(["publish", ["public-a", room], "x"]), "forbidden", room)
+            .await;
     }
-    client.is_refused(json!(["publish", "public-b", "x"]), "forbidden", "public-b").await;
+    client
+        .is_refused(json!(["publish", "public-b", "x"]), "forbidden", "public-b")
+        .await;
     client.does(json!(["leave", ["room-1", "exact"]])).await;
 }
 
 #[tokio::test]
 async fn without_patterns_nothing_can_be_joined_or_published() {
-    let gateway = TestGateway::start("[[namespace]]\nname = \"/\"\njoin = []\npublish = []\nrooms = [\"given\"]\n").await;
+    let gateway =
+        TestGateway::start("[[namespace]]\nname = \"/\"\njoin = []\npublish = []\nrooms = [\"given\"]\n").await;
     let mut client = Client::new(&gateway).await;
     client.is_refused(json!(["join", "a"]), "forbidden", "a").await;
-    client.is_refused(json!(["publish", "given", "x"]), "forbidden", "given").await;
+    client
+        .is_refused(json!(["publish", "given", "x"]), "forbidden", "given")
+        .await;
     assert_eq!(client.does(json!(["leave", "given"])).await["rooms"], json!([]));
 }
 
@@ -193,12 +255,19 @@ async fn refusals_are_counted_and_without_an_ack_not_answered() {
     let gateway = TestGateway::plain().await;
     for (transport, eio) in EVERY_CLIENT {
         let mut client = Client::join(&gateway, transport, eio).await;
-        for event in [json!(["nothing"]), json!(["join"]), json!(["join", ID]), json!(["join", "x".repeat(257)])] {
+        for event in [
+            json!(["nothing"]),
+            json!(["join"]),
+            json!(["join", ID]),
+            json!(["join", "x".repeat(257)]),
+        ] {
             client.send(&format!("42{event}")).await;
         }
         client.does(json!(["join", "r"])).await;
     }
     for reason in ["no_rule", "bad_request", "forbidden", "too_large"] {
-        gateway.reaches(&format!("roomcast_dropped_total{{reason=\"{reason}\"}}"), 4.0).await;
+        gateway
+            .reaches(&format!("roomcast_dropped_total{{reason=\"{reason}\"}}"), 4.0)
+            .await;
     }
 }

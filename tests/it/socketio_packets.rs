@@ -51,7 +51,10 @@ async fn check_all(rows: &[(&str, Then)], clients: &[(Transport, u8)]) {
         for (transport, eio) in clients.iter().copied() {
             let (gateway, packet, then) = (gateway.clone(), (*packet).to_owned(), then.clone());
             let row = format!("EIO={eio} {transport:?} {packet}: {then:?}");
-            checks.push((row, tokio::spawn(async move { check(&gateway, transport, eio, &packet, &then).await })));
+            checks.push((
+                row,
+                tokio::spawn(async move { check(&gateway, transport, eio, &packet, &then).await }),
+            ));
         }
     }
     let mut failed = Vec::new();
@@ -67,7 +70,19 @@ const WEBSOCKETS: [(Transport, u8); 2] = [(Transport::WebSocket, 4), (Transport:
 
 #[tokio::test]
 async fn packets_that_are_none_end_the_session() {
-    let rows = ["4", "4abc", "47", "4 2[\"x\"]", "42{}", "42[]", "42[\"x\"", "42[\"x\"]]", "42\"x\"", "42null", "42"];
+    let rows = [
+        "4",
+        "4abc",
+        "47",
+        "4 2[\"x\"]",
+        "42{}",
+        "42[]",
+        "42[\"x\"",
+        "42[\"x\"]]",
+        "42\"x\"",
+        "42null",
+        "42",
+    ];
     check_all(&rows.map(|packet| (packet, Closed)), &EVERY_CLIENT).await;
 }
 
@@ -90,15 +105,32 @@ async fn ids_that_are_none_end_the_session() {
 
 #[tokio::test]
 async fn events_that_have_no_name_end_the_session() {
-    let rows = ["42[{\"toString\":\"foo\"}]", "42[null]", "42[true]", "42[[\"x\"]]", "42[{}]"];
+    let rows = [
+        "42[{\"toString\":\"foo\"}]",
+        "42[null]",
+        "42[true]",
+        "42[[\"x\"]]",
+        "42[{}]",
+    ];
     check_all(&rows.map(|packet| (packet, Closed)), &WEBSOCKETS).await;
 }
 
 #[tokio::test]
 async fn reserved_event_names_end_the_session() {
-    let names = ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
+    let names = [
+        "connect",
+        "connect_error",
+        "disconnect",
+        "disconnecting",
+        "newListener",
+        "removeListener",
+    ];
     let rows = names.map(|name| [format!("42[\"{name}\"]"), format!("427[\"{name}\",1]")]);
-    let rows: Vec<_> = rows.as_flattened().iter().map(|packet| (packet.as_str(), Closed)).collect();
+    let rows: Vec<_> = rows
+        .as_flattened()
+        .iter()
+        .map(|packet| (packet.as_str(), Closed))
+        .collect();
     check_all(&rows, &WEBSOCKETS).await;
     check_all(&[(r#"42["\u0063onnect"]"#, Closed)], &WEBSOCKETS).await;
 }
@@ -136,7 +168,12 @@ async fn wrong_connects_and_disconnects_end_the_session() {
 
 #[tokio::test]
 async fn packets_for_namespaces_that_were_not_joined_end_the_session() {
-    let rows = ["42/nope,[\"x\"]", "42/nope,1[\"x\"]", "43/nope,1[]", "451-/nope,[\"x\",{\"_placeholder\":true,\"num\":0}]"];
+    let rows = [
+        "42/nope,[\"x\"]",
+        "42/nope,1[\"x\"]",
+        "43/nope,1[]",
+        "451-/nope,[\"x\",{\"_placeholder\":true,\"num\":0}]",
+    ];
     check_all(&rows.map(|packet| (packet, Closed)), &WEBSOCKETS).await;
 }
 
@@ -148,17 +185,32 @@ async fn answers_that_nobody_waits_for_are_ignored() {
 
 #[tokio::test]
 async fn events_without_an_id_are_never_answered() {
-    let rows = ["42[\"echo\",1]", "42[\"nobody knows it\"]", "42[\"join\"]", "42[\"error\"]", "42[1,2]"];
+    let rows = [
+        "42[\"echo\",1]",
+        "42[\"nobody knows it\"]",
+        "42[\"join\"]",
+        "42[\"error\"]",
+        "42[1,2]",
+    ];
     check_all(&rows.map(|packet| (packet, Ignored)), &EVERY_CLIENT).await;
 }
 
 #[tokio::test]
 async fn what_only_looks_wrong_is_taken() {
     let rows = [
-        (r#"421["echo",{"_placeholder":true,"num":0}]"#, Answered(r#"431[{"_placeholder":true,"num":0}]"#)),
-        (r#"421["echo",1.10,1e2,12345678901234567890]"#, Answered("431[1.10,1e2,12345678901234567890]")),
+        (
+            r#"421["echo",{"_placeholder":true,"num":0}]"#,
+            Answered(r#"431[{"_placeholder":true,"num":0}]"#),
+        ),
+        (
+            r#"421["echo",1.10,1e2,12345678901234567890]"#,
+            Answered("431[1.10,1e2,12345678901234567890]"),
+        ),
         (r#"421["echo",{"a":1,"a":2}]"#, Answered(r#"431[{"a":1,"a":2}]"#)),
-        (r#"421["echo",{"__proto__":{}},null]"#, Answered(r#"431[{"__proto__":{}},null]"#)),
+        (
+            r#"421["echo",{"__proto__":{}},null]"#,
+            Answered(r#"431[{"__proto__":{}},null]"#),
+        ),
         (r#"42/,1["echo"]"#, Answered("431[]")),
         (r#"420["echo"]"#, Answered("430[]")),
         (r#"429007199254740991["echo"]"#, Answered("439007199254740991[]")),
@@ -172,16 +224,32 @@ async fn error_is_an_event_like_any_other_and_a_number_is_a_name() {
     for (transport, eio) in EVERY_CLIENT {
         let mut client = Client::join(&gateway, transport, eio).await;
         client.is_refused(json!(["error"]), "no_rule", "").await;
-        client.is_refused(json!(["error", {"message": "x"}]), "no_rule", "").await;
+        client
+            .is_refused(json!(["error", {"message": "x"}]), "no_rule", "")
+            .await;
         client.is_refused(json!([1, 2]), "no_rule", "").await;
     }
 }
 
 #[tokio::test]
 async fn an_unknown_namespace_is_refused_in_the_form_of_the_version() {
-    let rows = |answer| [("40/x,", Answered(answer)), ("40/x", Answered(answer)), ("40/x,{\"token\":\"t\"}", Answered(answer))];
-    check_all(&rows(r#"44/x,{"message":"Invalid namespace"}"#), &[(Transport::WebSocket, 4), (Transport::Polling, 4)]).await;
-    check_all(&rows(r#"44/x,"Invalid namespace""#)[..2], &[(Transport::WebSocket, 3), (Transport::Polling, 3)]).await;
+    let rows = |answer| {
+        [
+            ("40/x,", Answered(answer)),
+            ("40/x", Answered(answer)),
+            ("40/x,{\"token\":\"t\"}", Answered(answer)),
+        ]
+    };
+    check_all(
+        &rows(r#"44/x,{"message":"Invalid namespace"}"#),
+        &[(Transport::WebSocket, 4), (Transport::Polling, 4)],
+    )
+    .await;
+    check_all(
+        &rows(r#"44/x,"Invalid namespace""#)[..2],
+        &[(Transport::WebSocket, 3), (Transport::Polling, 3)],
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -229,7 +297,8 @@ async fn the_end_of_a_session_is_the_end_of_all_its_sockets() {
 #[tokio::test]
 async fn nesting_has_a_measure() {
     let gateway = TestGateway::start(ECHO).await;
-    let nested = |open: &str, close: &str, depth: usize| format!("421[\"echo\",{}{}]", open.repeat(depth), close.repeat(depth));
+    let nested =
+        |open: &str, close: &str, depth: usize| format!("421[\"echo\",{}{}]", open.repeat(depth), close.repeat(depth));
     let mut client = Client::new(&gateway).await;
     client.send(&nested("[", "]", 50)).await;
     assert_eq!(client.packet().await.kind, '3');

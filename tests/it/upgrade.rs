@@ -18,7 +18,9 @@ async fn joined(gateway: &TestGateway, eio: u8) -> Polling {
 /// Finishes an upgrade that is probed.
 async fn finish(polling: &Polling, socket: &mut WebSocket) {
     socket.send_text("5").await;
-    socket.send_packet(polling.eio, &Packet::text(r#"42999["echo","upgraded"]"#)).await;
+    socket
+        .send_packet(polling.eio, &Packet::text(r#"42999["echo","upgraded"]"#))
+        .await;
     assert_eq!(socket.text().await, r#"43999["upgraded"]"#);
 }
 
@@ -92,10 +94,16 @@ async fn what_is_sent_while_a_session_moves_arrives_once_and_in_order() {
         socket.send_text("5").await;
         let last = json!(["n", 59]);
         heard.retain(|packet| *packet != Packet::text("6"));
-        while heard.last().is_none_or(|packet| SocketPacket::parse(packet.as_text()).data != last) {
+        while heard
+            .last()
+            .is_none_or(|packet| SocketPacket::parse(packet.as_text()).data != last)
+        {
             heard.push(socket.packet(eio).await);
         }
-        let heard: Vec<_> = heard[1..].iter().map(|packet| SocketPacket::parse(packet.as_text()).data).collect();
+        let heard: Vec<_> = heard[1..]
+            .iter()
+            .map(|packet| SocketPacket::parse(packet.as_text()).data)
+            .collect();
         assert_eq!(heard, (0..60).map(|n| json!(["n", n])).collect::<Vec<_>>());
     }
 }
@@ -122,7 +130,9 @@ async fn packets_may_come_in_one_piece_with_the_end_of_the_upgrade() {
     let gateway = TestGateway::start(ECHO).await;
     let polling = joined(&gateway, 4).await;
     let mut socket = polling.probe().await;
-    socket.send_raw(&[frame(0x81, b"5"), frame(0x81, br#"421["echo"]"#)].concat()).await;
+    socket
+        .send_raw(&[frame(0x81, b"5"), frame(0x81, br#"421["echo"]"#)].concat())
+        .await;
     assert_eq!(socket.text().await, "431[]");
 }
 
@@ -189,7 +199,9 @@ async fn an_upgrade_that_is_not_finished_in_time_is_closed_and_polling_goes_on()
         assert_eq!(probed.close_code().await, None);
         polling.is_alive().await;
     }
-    gateway.reaches("roomcast_upgrades_total{result=\"timed_out\"}", 4.0).await;
+    gateway
+        .reaches("roomcast_upgrades_total{result=\"timed_out\"}", 4.0)
+        .await;
 }
 
 #[tokio::test]
@@ -232,7 +244,14 @@ async fn a_websocket_for_an_unknown_session_is_refused() {
     let mut gone = joined(&gateway, 4).await;
     gone.post(&["1"]).await;
     gone.is_gone().await;
-    for sid in [gone.sid.as_str(), "AAAAAAAAAAAAAAAAAAAA", "x", "__proto__", "../../etc", "%00"] {
+    for sid in [
+        gone.sid.as_str(),
+        "AAAAAAAAAAAAAAAAAAAA",
+        "x",
+        "__proto__",
+        "../../etc",
+        "%00",
+    ] {
         let upgrade = Request::upgrade(&format!("/socket.io/?EIO=4&transport=websocket&sid={sid}"));
         let refused = WebSocket::try_open(gateway.address, &upgrade).await.unwrap_err();
         assert_eq!((refused.status, refused.text()), (400, "Session ID unknown"), "{sid}");
@@ -278,7 +297,10 @@ async fn v3_bytes_that_wait_for_the_upgrade_come_with_their_type_byte() {
     let mut polling = joined(&gateway, 3).await;
     let mut socket = polling.probe().await;
     let header = Packet::text(r#"451-1["echo",{"_placeholder":true,"num":0}]"#);
-    polling.post_packets(&[header, Packet::Binary(vec![1, 2])]).await.is_ok();
+    polling
+        .post_packets(&[header, Packet::Binary(vec![1, 2])])
+        .await
+        .is_ok();
     socket.send_text("5").await;
     assert_eq!(socket.text().await, r#"461-1[{"_placeholder":true,"num":0}]"#);
     assert_eq!(socket.next().await, Frame::Binary(vec![4, 1, 2]));
@@ -292,7 +314,9 @@ async fn a_connection_that_is_reset_in_the_middle_of_an_upgrade_harms_nobody() {
         let mut connection = Connection::open(gateway.address).await;
         let upgrade = Request::upgrade(&polling.upgrade_target()).bytes(gateway.address);
         connection.write(&upgrade[..cut]).await;
-        socket2::SockRef::from(&connection.stream).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+        socket2::SockRef::from(&connection.stream)
+            .set_linger(Some(std::time::Duration::ZERO))
+            .unwrap();
     }
     polling.is_alive().await;
 }

@@ -65,7 +65,9 @@ async fn a_ping_is_answered_with_its_own_bytes_and_a_pong_with_nothing() {
 async fn messages_of_every_length_form_are_read_and_written() {
     let gateway = TestGateway::start(ECHO).await;
     let mut socket = joined(&gateway).await;
-    for length in [0, 100, 112, 113, 114, 1_000, 65_520, 65_521, 65_522, 65_535, 65_536, 500_000] {
+    for length in [
+        0, 100, 112, 113, 114, 1_000, 65_520, 65_521, 65_522, 65_535, 65_536, 500_000,
+    ] {
         let words = "x".repeat(length);
         socket.send_text(&format!(r#"421["echo","{words}"]"#)).await;
         assert!(socket.text().await == format!(r#"431["{words}"]"#), "{length}");
@@ -90,7 +92,9 @@ async fn frames_may_come_in_one_piece_with_the_upgrade() {
     let gateway = TestGateway::plain().await;
     let mut connection = Connection::open(gateway.address).await;
     let upgrade = Request::upgrade(TARGET).bytes(gateway.address);
-    connection.write(&[upgrade, frame(TEXT, b"40"), frame(TEXT, b"40/marker,")].concat()).await;
+    connection
+        .write(&[upgrade, frame(TEXT, b"40"), frame(TEXT, b"40/marker,")].concat())
+        .await;
     let response = connection.response().await;
     assert_eq!(response.status, 101);
     let mut socket = WebSocket { connection, response };
@@ -105,7 +109,9 @@ async fn a_bad_frame_in_one_piece_with_the_upgrade_closes_with_1002() {
     for reserved in [0x10, 0x20, 0x40, 0x70] {
         let mut connection = Connection::open(gateway.address).await;
         let upgrade = Request::upgrade(TARGET).bytes(gateway.address);
-        connection.write(&[upgrade, frame(TEXT | reserved, b"40")].concat()).await;
+        connection
+            .write(&[upgrade, frame(TEXT | reserved, b"40")].concat())
+            .await;
         let response = connection.response().await;
         assert_eq!(response.status, 101);
         let mut socket = WebSocket { connection, response };
@@ -131,12 +137,18 @@ async fn frames_that_break_the_rules_close_with_1002() {
         ("opcode 15", frame(0x8f, b"")),
         ("a long ping", frame(PING, &[0; 126])),
         ("a long pong", frame(PONG, &[0; 126])),
-        ("a long close", frame(CLOSE, &[3, 232].iter().chain(&[b'x'; 124]).copied().collect::<Vec<_>>())),
+        (
+            "a long close",
+            frame(CLOSE, &[3, 232].iter().chain(&[b'x'; 124]).copied().collect::<Vec<_>>()),
+        ),
         ("a ping in fragments", frame(0x09, b"")),
         ("a continuation of nothing", frame(CONTINUATION, b"4")),
         ("the end of nothing", frame(CONTINUATION_END, b"4")),
         ("text inside a message", [start.clone(), frame(TEXT, b"40")].concat()),
-        ("a start inside a message", [start.clone(), frame(TEXT_START, b"4")].concat()),
+        (
+            "a start inside a message",
+            [start.clone(), frame(TEXT_START, b"4")].concat(),
+        ),
         ("bytes inside a message", [start, frame(BINARY, b"4")].concat()),
     ] {
         let mut socket = joined(&gateway).await;
@@ -162,7 +174,13 @@ async fn close_frames_that_break_the_rules_close_with_1002_or_1007() {
 #[tokio::test]
 async fn a_close_frame_is_answered_with_one_and_ends_the_session() {
     let gateway = TestGateway::plain().await;
-    let payloads: [&[u8]; 5] = [b"", &[3, 232], &[3, 233, b'b', b'y', b'e'], &[0x0b, 0xb8], &[0x13, 0x87]];
+    let payloads: [&[u8]; 5] = [
+        b"",
+        &[3, 232],
+        &[3, 233, b'b', b'y', b'e'],
+        &[0x0b, 0xb8],
+        &[0x13, 0x87],
+    ];
     for payload in payloads {
         let mut socket = joined(&gateway).await;
         socket.send_frame(CLOSE, payload).await;
@@ -176,7 +194,13 @@ async fn a_close_frame_is_answered_with_one_and_ends_the_session() {
 async fn text_that_is_not_utf_8_closes_with_1007() {
     let gateway = TestGateway::plain().await;
     let overlong: &[u8] = b"42[\"\xc0\xaf\"]";
-    for bytes in [overlong, b"42[\"\xed\xa0\x80\"]", b"42[\"\xff\"]", b"42[\"\xe2\x82", b"4\xf4\x90\x80\x80"] {
+    for bytes in [
+        overlong,
+        b"42[\"\xed\xa0\x80\"]",
+        b"42[\"\xff\"]",
+        b"42[\"\xe2\x82",
+        b"4\xf4\x90\x80\x80",
+    ] {
         let mut socket = joined(&gateway).await;
         socket.send_frame(TEXT, bytes).await;
         assert_eq!(socket.close_code().await, Some(1007), "{bytes:02x?}");
@@ -194,7 +218,9 @@ async fn the_end_of_the_tcp_connection_ends_the_session() {
     gateway.reaches("roomcast_sockets{namespace=\"/\"}", 0.0).await;
 
     let mut half_closed = joined(&gateway).await;
-    tokio::io::AsyncWriteExt::shutdown(&mut half_closed.connection.stream).await.unwrap();
+    tokio::io::AsyncWriteExt::shutdown(&mut half_closed.connection.stream)
+        .await
+        .unwrap();
     gateway.reaches("roomcast_sockets{namespace=\"/\"}", 0.0).await;
     half_closed.connection.end().await;
 }

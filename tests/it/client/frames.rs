@@ -45,11 +45,17 @@ impl WebSocket {
     pub async fn try_open(address: SocketAddr, upgrade: &Request) -> Result<Self, Response> {
         let mut connection = Connection::open(address).await;
         let response = connection.request(upgrade).await;
-        if response.status == 101 { Ok(Self { connection, response }) } else { Err(response) }
+        if response.status == 101 {
+            Ok(Self { connection, response })
+        } else {
+            Err(response)
+        }
     }
 
     pub async fn open(address: SocketAddr, target: &str) -> Self {
-        Self::try_open(address, &Request::upgrade(target)).await.expect("an upgrade")
+        Self::try_open(address, &Request::upgrade(target))
+            .await
+            .expect("an upgrade")
     }
 
     pub async fn send_text(&mut self, text: &str) {
@@ -70,7 +76,9 @@ impl WebSocket {
 
     /// The next frame, whatever it is.
     pub async fn next(&mut self) -> Frame {
-        let Some(head) = self.connection.take(2).await else { return Frame::End };
+        let Some(head) = self.connection.take(2).await else {
+            return Frame::End;
+        };
         assert_eq!(head[0] & 0x70, 0, "a server's frame with a reserved bit: {head:02x?}");
         assert_eq!(head[0] & 0x80, 0x80, "a server's message in fragments: {head:02x?}");
         assert_eq!(head[1] & 0x80, 0, "a server's frame with a mask: {head:02x?}");
@@ -79,7 +87,9 @@ impl WebSocket {
             127 => big_endian(&self.connection.take(8).await.unwrap()),
             short => usize::from(short),
         };
-        let Some(payload) = self.connection.take(length).await else { return Frame::End };
+        let Some(payload) = self.connection.take(length).await else {
+            return Frame::End;
+        };
         match head[0] & 0x0f {
             1 => Frame::Text(String::from_utf8(payload).expect("text in UTF-8")),
             2 => Frame::Binary(payload),

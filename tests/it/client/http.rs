@@ -22,7 +22,12 @@ pub struct Request {
 
 impl Request {
     pub fn new(method: &str, target: &str) -> Self {
-        Self { method: method.into(), target: target.into(), headers: Vec::new(), body: None }
+        Self {
+            method: method.into(),
+            target: target.into(),
+            headers: Vec::new(),
+            body: None,
+        }
     }
 
     pub fn get(target: &str) -> Self {
@@ -32,7 +37,10 @@ impl Request {
     /// A POST as browsers send text: UTF-8, with its length.
     pub fn post(target: &str, body: impl Into<Vec<u8>>) -> Self {
         let request = Self::new("POST", target).header("Content-Type", "text/plain;charset=UTF-8");
-        Self { body: Some(body.into()), ..request }
+        Self {
+            body: Some(body.into()),
+            ..request
+        }
     }
 
     /// Adds a header, or replaces it where it is there already.
@@ -58,7 +66,11 @@ impl Request {
         if !has("host") {
             head.push_str(&format!("Host: {address}\r\n"));
         }
-        if let Some(body) = self.body.as_ref().filter(|_| !has("content-length") && !has("transfer-encoding")) {
+        if let Some(body) = self
+            .body
+            .as_ref()
+            .filter(|_| !has("content-length") && !has("transfer-encoding"))
+        {
             head.push_str(&format!("Content-Length: {}\r\n", body.len()));
         }
         for (name, value) in &self.headers {
@@ -82,7 +94,10 @@ pub struct Response {
 impl Response {
     /// The value of a header that occurs once, `None` where it is missing.
     pub fn header(&self, name: &str) -> Option<&str> {
-        let mut values = self.headers.iter().filter(|(there, _)| there.eq_ignore_ascii_case(name));
+        let mut values = self
+            .headers
+            .iter()
+            .filter(|(there, _)| there.eq_ignore_ascii_case(name));
         let value = values.next().map(|(_, value)| value.as_str());
         assert!(values.next().is_none(), "{name} occurs twice in {:?}", self.headers);
         value
@@ -129,7 +144,11 @@ impl Connection {
     pub async fn open(address: SocketAddr) -> Self {
         let stream = within(TcpStream::connect(address)).await.unwrap();
         stream.set_nodelay(true).unwrap();
-        Self { address, stream, buffer: Vec::new() }
+        Self {
+            address,
+            stream,
+            buffer: Vec::new(),
+        }
     }
 
     /// Writes bytes; that the other side has already gone is not an error here, what it said before going is read later.
@@ -166,7 +185,9 @@ impl Connection {
     }
 
     pub async fn response(&mut self) -> Response {
-        self.try_response().await.expect("an answer before the end of the connection")
+        self.try_response()
+            .await
+            .expect("an answer before the end of the connection")
     }
 
     /// Reads an answer, `None` when the connection ends before one.
@@ -181,7 +202,11 @@ impl Connection {
             .map(|line| line.split_once(':').unwrap_or_else(|| panic!("not a header: {line:?}")))
             .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
             .collect();
-        let mut response = Response { status, headers, body: Vec::new() };
+        let mut response = Response {
+            status,
+            headers,
+            body: Vec::new(),
+        };
         response.body = self.body(&response).await;
         Some(response)
     }
@@ -194,7 +219,10 @@ impl Connection {
             return self.chunks().await;
         }
         match response.header("content-length") {
-            Some(length) => self.take(length.parse().unwrap()).await.expect("a body as long as it says"),
+            Some(length) => self
+                .take(length.parse().unwrap())
+                .await
+                .expect("a body as long as it says"),
             None => self.end().await,
         }
     }

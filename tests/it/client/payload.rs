@@ -37,8 +37,14 @@ impl Packet {
     /// Reads the form that text payloads carry.
     #[track_caller]
     pub fn parsed(eio: u8, text: &str) -> Self {
-        let Some(base64) = text.strip_prefix('b') else { return Self::text(text) };
-        let base64 = if eio == 4 { base64 } else { base64.strip_prefix('4').expect("the type of a binary message") };
+        let Some(base64) = text.strip_prefix('b') else {
+            return Self::text(text);
+        };
+        let base64 = if eio == 4 {
+            base64
+        } else {
+            base64.strip_prefix('4').expect("the type of a binary message")
+        };
         Self::Binary(STANDARD.decode(base64).expect("padded base64"))
     }
 }
@@ -54,7 +60,10 @@ pub fn encode(eio: u8, packets: &[Packet]) -> String {
     if eio == 4 {
         return printed.join("\x1e");
     }
-    printed.iter().map(|text| format!("{}:{text}", text.encode_utf16().count())).collect()
+    printed
+        .iter()
+        .map(|text| format!("{}:{text}", text.encode_utf16().count()))
+        .collect()
 }
 
 /// Packets as a v3 binary payload.
@@ -92,10 +101,19 @@ fn decode_v3_text(text: &str) -> Vec<Packet> {
     let mut units: Vec<u16> = text.encode_utf16().collect();
     let mut packets = Vec::new();
     while !units.is_empty() {
-        let colon = units.iter().position(|unit| *unit == u16::from(b':')).expect("a length and a colon");
-        let length: usize = String::from_utf16(&units[..colon]).unwrap().parse().expect("a decimal length");
+        let colon = units
+            .iter()
+            .position(|unit| *unit == u16::from(b':'))
+            .expect("a length and a colon");
+        let length: usize = String::from_utf16(&units[..colon])
+            .unwrap()
+            .parse()
+            .expect("a decimal length");
         let packet: Vec<u16> = units.drain(..colon + 1 + length).skip(colon + 1).collect();
-        packets.push(Packet::parsed(3, &String::from_utf16(&packet).expect("whole characters")));
+        packets.push(Packet::parsed(
+            3,
+            &String::from_utf16(&packet).expect("whole characters"),
+        ));
     }
     packets
 }
@@ -105,7 +123,9 @@ fn decode_v3_binary(mut body: &[u8]) -> Vec<Packet> {
     let mut packets = Vec::new();
     while let Some((kind, rest)) = body.split_first() {
         let end = rest.iter().position(|byte| *byte == 0xff).expect("the end of a length");
-        let length = rest[..end].iter().fold(0, |length, digit| length * 10 + usize::from(*digit));
+        let length = rest[..end]
+            .iter()
+            .fold(0, |length, digit| length * 10 + usize::from(*digit));
         let (packet, rest) = rest[end + 1..].split_at(length);
         packets.push(match (kind, packet) {
             (0, text) => Packet::text(std::str::from_utf8(text).expect("text in UTF-8")),
@@ -134,8 +154,13 @@ impl SocketPacket {
     /// Reads an Engine.IO text packet that carries one.
     #[track_caller]
     pub fn parse(text: &str) -> Self {
-        let rest = text.strip_prefix('4').unwrap_or_else(|| panic!("not a message: {text:?}"));
-        let kind = rest.chars().next().unwrap_or_else(|| panic!("an empty message: {text:?}"));
+        let rest = text
+            .strip_prefix('4')
+            .unwrap_or_else(|| panic!("not a message: {text:?}"));
+        let kind = rest
+            .chars()
+            .next()
+            .unwrap_or_else(|| panic!("an empty message: {text:?}"));
         let mut rest = &rest[1..];
         let mut attachments = 0;
         if matches!(kind, '5' | '6') {
@@ -145,11 +170,17 @@ impl SocketPacket {
         }
         let mut namespace = "/";
         if rest.starts_with('/') {
-            (namespace, rest) = rest.split_once(',').unwrap_or_else(|| panic!("a namespace without a comma: {text:?}"));
+            (namespace, rest) = rest
+                .split_once(',')
+                .unwrap_or_else(|| panic!("a namespace without a comma: {text:?}"));
         }
         let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
         let (id, json) = rest.split_at(digits);
-        let data = if json.is_empty() { Value::Null } else { serde_json::from_str(json).expect("JSON") };
+        let data = if json.is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_str(json).expect("JSON")
+        };
         Self {
             kind,
             attachments,

@@ -41,14 +41,26 @@ impl Polling {
 
     /// Opens a session with more parameters in the query: `&b64=1`.
     pub async fn open_with(address: SocketAddr, eio: u8, query: &str) -> Self {
+        let request = Request::get(&format!("/socket.io/?EIO={eio}&transport=polling{query}"));
+        Self::open_by(address, eio, &request).await
+    }
+
+    /// Opens a session by this handshake.
+    pub async fn open_by(address: SocketAddr, eio: u8, request: &Request) -> Self {
         let mut connection = Connection::open(address).await;
-        let target = format!("/socket.io/?EIO={eio}&transport=polling{query}");
-        let response = connection.request(&Request::get(&target)).await;
+        let response = connection.request(request).await;
         let mut packets = packets(eio, &response);
         let open = packets.remove(0);
         let open: Value = serde_json::from_str(open.as_text().strip_prefix('0').expect("an open packet")).unwrap();
         let sid = open["sid"].as_str().expect("a session id").to_owned();
-        Self { address, eio, sid, open, first: packets, connection }
+        Self {
+            address,
+            eio,
+            sid,
+            open,
+            first: packets,
+            connection,
+        }
     }
 
     /// The target of this session's polling requests.

@@ -19,8 +19,12 @@ pub enum Transport {
 }
 
 /// The four kinds of clients there are.
-pub const EVERY_CLIENT: [(Transport, u8); 4] =
-    [(Transport::WebSocket, 4), (Transport::Polling, 4), (Transport::WebSocket, 3), (Transport::Polling, 3)];
+pub const EVERY_CLIENT: [(Transport, u8); 4] = [
+    (Transport::WebSocket, 4),
+    (Transport::Polling, 4),
+    (Transport::WebSocket, 3),
+    (Transport::Polling, 3),
+];
 
 #[derive(Debug)]
 enum Link {
@@ -64,7 +68,14 @@ impl Client {
                 (Link::Polling(Box::new(polling)), sid)
             }
         };
-        Self { link, eio, sid, received: VecDeque::new(), put_aside: VecDeque::new(), next_id: 0 }
+        Self {
+            link,
+            eio,
+            sid,
+            received: VecDeque::new(),
+            put_aside: VecDeque::new(),
+            next_id: 0,
+        }
     }
 
     /// Opens a session and joins `/`.
@@ -204,7 +215,11 @@ impl Client {
     pub async fn ask(&mut self, namespace: &str, event: &Value) -> Value {
         let id = self.next_id;
         self.next_id += 1;
-        let prefix = if namespace == "/" { String::new() } else { format!("{namespace},") };
+        let prefix = if namespace == "/" {
+            String::new()
+        } else {
+            format!("{namespace},")
+        };
         self.send(&format!("42{prefix}{id}{event}")).await;
         let answer = self
             .find(|packet| packet.kind == '3' && packet.namespace == namespace && packet.id == Some(id))
@@ -232,8 +247,15 @@ impl Client {
         let message = answer["message"].as_str().unwrap_or_default();
         assert_eq!(answer["ok"], false, "{event}: {answer}");
         assert_eq!(answer["error"], code, "{event}: {answer}");
-        assert!(!message.is_empty() && message.contains(part), "{event}: no {part:?} in {answer}");
-        assert_eq!(answer.as_object().map(serde_json::Map::len), Some(3), "{event}: {answer}");
+        assert!(
+            !message.is_empty() && message.contains(part),
+            "{event}: no {part:?} in {answer}"
+        );
+        assert_eq!(
+            answer.as_object().map(serde_json::Map::len),
+            Some(3),
+            "{event}: {answer}"
+        );
     }
 
     /// Asserts that the server has ended the session; what it still sends before is read over.
