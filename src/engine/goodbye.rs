@@ -13,7 +13,7 @@ use socket2::SockRef;
 use tokio::time::{Instant, Sleep};
 
 use super::polling::Polling;
-use super::session::{Link, Rules, Session, poll_read};
+use super::session::{Link, Rules, Session, poll_discard};
 use super::websocket;
 use crate::reason::Reason;
 
@@ -26,6 +26,10 @@ const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Time for a client without a parked poll to come and hear that its session is closed.
 const POLL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The same while the node drains, which must not wait for a client that is gone: one that is there polls within a round
+/// trip.
+const DRAIN_POLL_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Time for the poll that was under way when the client left.
 const LATE_POLL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -62,12 +66,7 @@ async fn close_websocket(rules: &mut Rules, clock: &mut Pin<Box<Sleep>>, reason:
     }
     let _ = SockRef::from(socket).shutdown(Shutdown::Write); // it may be closed already
     if !matches!(reason, Reason::TransportClosed | Reason::TooSlow | Reason::PingTimeout) {
-        let mut scratch = [0; 1024];
-        within(LINGER_TIMEOUT, clock, |cx| {
-            while std::task::ready!(poll_read(socket, &mut scratch, cx)) > 0 {}
-            Poll::Ready(())
-        })
-        .await;
+        within(LINGER_TIMEOUT, clock, |cx| poll_discard(socket, cx)).await;
     }
 }
 
@@ -78,6 +77,7 @@ async fn close_polling(rules: &mut Rules, polling: &mut Polling, clock: &mut Pin
         Reason::TooSlow | Reason::Shutdown => Duration::ZERO,
         // The transport itself broke or was used wrongly: a poll that is parked is answered, none is waited for.
         _ if rules.ending.is_some() => Duration::ZERO,
+        Reason::Draining => DRAIN_POLL_TIMEOUT,
         _ => POLL_TIMEOUT,
     };
     polling.end_session();

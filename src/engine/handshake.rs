@@ -309,7 +309,7 @@ impl Engine {
             .handshake(Some(Transport::Polling), Some(version), Handshake::Accepted);
         Handled {
             response,
-            opening: Some(Opening(Kind::Polling(Box::new(session)))),
+            opening: Some(Opening(Kind::Polling(session))),
         }
     }
 
@@ -330,10 +330,7 @@ impl Engine {
         };
         self.metrics
             .handshake(Some(Transport::WebSocket), Some(version), Handshake::Accepted);
-        let form = WebSocketForm {
-            version,
-            base64: query.base64,
-        };
+        let form = websocket_form(version, query);
         let engine = Arc::clone(self);
         Handled {
             response,
@@ -351,10 +348,7 @@ impl Engine {
         let Some((response, upgrade)) = websocket::accept(request) else {
             return Handled::refuse(Refusal::BadRequest, true);
         };
-        let form = WebSocketForm {
-            version: entry.version,
-            base64: query.base64,
-        };
+        let form = websocket_form(entry.version, query);
         let kind = match &entry.mailbox {
             Some(mailbox) if entry.outbox.socket().is_none() => {
                 let mailbox = Arc::clone(mailbox);
@@ -397,9 +391,9 @@ impl Handled {
 
 impl Opening {
     /// Waits until the connection is what it becomes. A session to be served, or nothing more to do.
-    pub async fn finish(self) -> Option<Session> {
+    pub async fn finish(self) -> Option<Box<Session>> {
         match self.0 {
-            Kind::Polling(session) => Some(*session),
+            Kind::Polling(session) => Some(session),
             Kind::WebSocket {
                 engine,
                 sid,
@@ -435,5 +429,13 @@ fn label(transport: TransportName) -> Transport {
     match transport {
         TransportName::Polling => Transport::Polling,
         TransportName::Websocket => Transport::WebSocket,
+    }
+}
+
+fn websocket_form(version: Version, query: &Query) -> WebSocketForm {
+    WebSocketForm {
+        version,
+        base64: query.base64,
+        double_utf8: query.is_eio2,
     }
 }

@@ -305,7 +305,8 @@ impl State {
     }
 
     fn end(&mut self, reason: Reason) {
-        if self.end.is_none() && self.route != Route::Closed {
+        // The first reason counts, unless there is no more time for any.
+        if (self.end.is_none() || reason == Reason::Shutdown) && self.route != Route::Closed {
             self.end = Some(reason);
             if matches!(reason, Reason::TooSlow | Reason::TransportClosed) {
                 self.clear();

@@ -183,6 +183,7 @@ impl Polling {
             let payload = payload::encode(&[Arc::clone(&rules.engine.packets.close)], self.form);
             let _ = parked.send(Reply::Payload(payload));
         }
+        rules.double_utf8 = probe.form.double_utf8;
         rules.outbox.attach(probe.socket, probe.lease, probe.form);
         let metrics = &rules.engine.metrics;
         metrics.upgraded(Upgrade::Done);
@@ -228,8 +229,14 @@ impl Polling {
                 }
                 Some(Mail::Post(post)) => drop(post.reply.send(Reply::Gone)),
                 Some(Mail::Probe(_) | Mail::Broken) => {}
-                None => return Poll::Pending,
+                None => break,
             }
+        }
+        // Nobody waits for a client that left, once the node leaves too, nor for anybody when time is over.
+        match rules.outbox.ended() {
+            Some(Reason::Shutdown) => Poll::Ready(()),
+            Some(_) if has_left => Poll::Ready(()),
+            _ => Poll::Pending,
         }
     }
 }

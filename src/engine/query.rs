@@ -8,6 +8,8 @@ use crate::protocol::Version;
 pub(super) struct Query {
     /// `EIO`: 4, or 2 and 3, which are one protocol.
     pub(super) version: Option<Version>,
+    /// `EIO=2`: browsers with Socket.IO clients 1.0, which encode text twice on WebSocket as well.
+    pub(super) is_eio2: bool,
     /// `transport`, where it is one that we know.
     pub(super) transport: Option<TransportName>,
     /// `sid`: absent in a handshake.
@@ -26,6 +28,7 @@ impl Query {
         for (key, value) in form_urlencoded::parse(query.as_bytes()) {
             match &*key {
                 "EIO" => {
+                    parsed.is_eio2 = value == "2";
                     parsed.version = match &*value {
                         "4" => Some(Version::V4),
                         "2" | "3" => Some(Version::V3),

@@ -30,7 +30,7 @@ use crate::metrics::{Tally, Transport};
 use crate::protocol::encoded::Encoded;
 use crate::protocol::engine::{Message, Packet, PacketError, decode_binary, decode_text};
 use crate::protocol::ids::Sid;
-use crate::protocol::payload::PayloadForm;
+use crate::protocol::payload::{PayloadForm, undouble};
 use crate::protocol::{PacketType, Version};
 use crate::reason::Reason;
 
@@ -39,9 +39,6 @@ const READ_BYTES: usize = 64 * 1024;
 
 /// Messages of one client after which others get their turn.
 const MESSAGES_PER_TURN: u16 = 256;
-
-/// Room for messages that an idle session may keep.
-const IDLE_MESSAGES_MAX: usize = 8;
 
 /// Heartbeats, WebSocket pings and noops of one client in `CONTROLS_WINDOW`: ten a second, many times what any client
 /// needs.
@@ -62,7 +59,8 @@ pub enum Event {
     Alarm,
 }
 
-/// One Engine.IO session, whatever transport carries it.
+/// One Engine.IO session, whatever transport carries it. Handed around in a box, as tasks keep room for every place
+/// that a value stands in.
 #[derive(Debug)]
 pub struct Session {
     pub(super) rules: Rules,
@@ -86,6 +84,8 @@ pub(super) struct Rules {
     pub(super) engine: Arc<Engine>,
     pub(super) outbox: Arc<Outbox>,
     pub(super) version: Version,
+    /// The client encodes text twice, on WebSocket as well.
+    pub(super) double_utf8: bool,
     pub(super) lifecycle: Lifecycle,
     pub(super) tally: Tally,
     ready: VecDeque<Message>,
@@ -106,17 +106,18 @@ impl Session {
         form: PayloadForm,
         packets_max: usize,
         address: IpAddr,
-    ) -> Self {
+    ) -> Box<Self> {
         let mailbox = Arc::new(Mailbox::default());
         let link = Link::Polling(Box::new(Polling::new(Arc::clone(&mailbox), form, packets_max)));
         Self::open(engine, sid, form.version, (link, Some(mailbox)), address)
     }
 
     /// A session that begins on a WebSocket.
-    pub(super) fn websocket(engine: Arc<Engine>, sid: Sid, opened: Opened, address: IpAddr) -> Self {
+    pub(super) fn websocket(engine: Arc<Engine>, sid: Sid, opened: Opened, address: IpAddr) -> Box<Self> {
         let reader = FrameReader::new(engine.config.max_payload.0);
         let version = opened.form.version;
         let mut session = Self::open(engine, sid, version, (Link::WebSocket(reader), None), address);
+        session.rules.double_utf8 = opened.form.double_utf8;
         session.rules.outbox.attach(opened.socket, opened.lease, opened.form);
         session.take_leftover(&opened.leftover);
         session
@@ -128,7 +129,7 @@ impl Session {
         version: Version,
         link: (Link, Option<Arc<Mailbox>>),
         address: IpAddr,
-    ) -> Self {
+    ) -> Box<Self> {
         let (link, mailbox) = link;
         let now = Instant::now();
         let is_websocket = matches!(link, Link::WebSocket(_));
@@ -144,6 +145,7 @@ impl Session {
             engine,
             outbox,
             version,
+            double_utf8: false,
             lifecycle,
             tally: Tally::default(),
             ready: VecDeque::new(),
@@ -154,14 +156,14 @@ impl Session {
         };
         rules.push(rules.engine.open_packet(&sid, is_websocket));
         let clock = Box::pin(tokio::time::sleep_until(rules.lifecycle.deadline().into()));
-        Self {
+        Box::new(Self {
             rules,
             link,
             clock,
             alarm: None,
             turn: MESSAGES_PER_TURN,
             address,
-        }
+        })
     }
 
     /// The session's id.
@@ -228,7 +230,6 @@ impl Session {
                 self.turn -= 1;
                 return Poll::Ready(Ok(Event::Message(message)));
             }
-            self.rules.ready.shrink_to(IDLE_MESSAGES_MAX);
             if let Some(reason) = self.rules.ending.or_else(|| self.rules.outbox.ended()) {
                 return Poll::Ready(Err(reason));
             }
@@ -241,6 +242,7 @@ impl Session {
                 Poll::Ready(None) => {}
                 Poll::Pending => {
                     self.turn = MESSAGES_PER_TURN;
+                    self.rules.ready = VecDeque::new(); // an idle client holds no buffer
                     return Poll::Pending;
                 }
             }
@@ -370,6 +372,7 @@ impl Rules {
     /// Takes one frame of the session's own WebSocket.
     pub(super) fn frame(&mut self, frame: Frame<'_>, now: std::time::Instant) {
         let packet = match frame {
+            Frame::Text(text) if self.double_utf8 => decode_text(&undouble(text, &mut true), self.version),
             Frame::Text(text) => decode_text(text, self.version),
             Frame::Binary(bytes) => decode_binary(bytes, self.version),
             Frame::Ping(_) => return,
@@ -445,6 +448,14 @@ pub(super) fn poll_read(socket: &TcpStream, buffer: &mut [u8], cx: &mut Context<
             Err(_) => return Poll::Ready(0),
         }
     }
+}
+
+/// Reads and forgets until the connection is closed or broken.
+pub(super) fn poll_discard(socket: &TcpStream, cx: &mut Context<'_>) -> Poll<()> {
+    READ.with_borrow_mut(|buffer| {
+        while ready!(poll_read(socket, buffer, cx)) > 0 {}
+        Poll::Ready(())
+    })
 }
 
 fn transport(link: &Link) -> Transport {

@@ -122,24 +122,36 @@ impl Hub {
         self.shard(key).is_member(key.slot, room)
     }
 
-    /// Sends a packet to everybody in the target, in the one order of all broadcasts. Waits while too much waits.
+    /// Sends a packet to everybody in the target, in the one order of all broadcasts.
+    ///
+    /// # Errors
+    /// With the broadcast, when too much waits already.
+    pub fn try_broadcast(&self, broadcast: Broadcast, origin: Origin) -> Result<(), Broadcast> {
+        match Arc::clone(&self.room).try_acquire_many_owned(delivery::units(&broadcast)) {
+            Ok(permit) => {
+                self.enqueue(Queued::new(broadcast, permit), origin);
+                Ok(())
+            }
+            Err(_) => Err(broadcast),
+        }
+    }
+
+    /// The same, but waits while too much waits.
     pub async fn broadcast(&self, broadcast: Broadcast, origin: Origin) {
-        let units = delivery::units(&broadcast);
-        let permit = match Arc::clone(&self.room).try_acquire_many_owned(units) {
-            Ok(permit) => Ok(permit),
-            Err(_) => Arc::clone(&self.room).acquire_many_owned(units).await,
-        };
-        let Ok(permit) = permit else { return }; // never closed
-        let queued = Arc::new(Queued::new(broadcast, permit));
+        let permit = Arc::clone(&self.room)
+            .acquire_many_owned(delivery::units(&broadcast))
+            .await;
+        if let Ok(permit) = permit {
+            self.enqueue(Queued::new(broadcast, permit), origin); // the semaphore is never closed
+        }
+    }
+
+    fn enqueue(&self, queued: Queued, origin: Origin) {
+        let queued = Arc::new(queued);
         self.metrics.broadcast(origin);
         for queue in &**self.queues.lock() {
             let _ = queue.send(Arc::clone(&queued)); // a loop ends with the hub alone
         }
-    }
-
-    /// Whether a broadcast would have to wait now.
-    pub fn is_busy(&self) -> bool {
-        self.room.available_permits() == 0
     }
 
     /// The number of rooms with members, without private ones.

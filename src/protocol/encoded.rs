@@ -36,8 +36,8 @@ pub struct Encoded {
 /// Forms that few clients need, each made when the first one asks.
 #[derive(Debug, Default)]
 struct Rare {
-    /// Frames with attachments, by `WebSocketForm::index`.
-    frames: [OnceLock<Box<[u8]>>; 4],
+    /// Frames with attachments or in ASCII, by `WebSocketForm::index`.
+    frames: [OnceLock<Box<[u8]>>; 8],
     ascii: OnceLock<Box<str>>,
 }
 
@@ -48,11 +48,13 @@ pub struct WebSocketForm {
     pub version: Version,
     /// Whether binary comes as base64 in text frames (`b64` in the query).
     pub base64: bool,
+    /// Whether the client encodes text twice as UTF-8 and expects the same: it gets pure ASCII.
+    pub double_utf8: bool,
 }
 
 impl WebSocketForm {
     fn index(self) -> usize {
-        usize::from(self.version == Version::V4) + 2 * usize::from(self.base64)
+        usize::from(self.version == Version::V4) + 2 * usize::from(self.base64) + 4 * usize::from(self.double_utf8)
     }
 
     /// First byte and payload of the frame for a binary attachment.
@@ -142,7 +144,7 @@ impl Encoded {
     /// The packet and its attachments as finished WebSocket frames.
     #[inline]
     pub fn frames(&self, form: WebSocketForm) -> &[u8] {
-        if self.attachments.is_empty() {
+        if self.attachments.is_empty() && !form.double_utf8 {
             return &self.frame;
         }
         self.rare().frames[form.index()].get_or_init(|| self.join(form))
@@ -155,7 +157,14 @@ impl Encoded {
     /// The text frame with a frame for each attachment behind it.
     fn join(&self, form: WebSocketForm) -> Box<[u8]> {
         let mut out = Vec::with_capacity(self.weight());
-        out.extend_from_slice(&self.frame);
+        if form.double_utf8 && !self.packet().is_ascii() {
+            let text = self.ascii_packet();
+            let (header, length) = frame_header(TEXT_FRAME, text.len());
+            out.extend_from_slice(&header[..length]);
+            out.extend_from_slice(text.as_bytes());
+        } else {
+            out.extend_from_slice(&self.frame);
+        }
         for attachment in &self.attachments {
             let (first_byte, payload) = form.attachment(attachment);
             let (header, length) = frame_header(first_byte, payload.len());
@@ -195,10 +204,12 @@ mod tests {
     const V3: WebSocketForm = WebSocketForm {
         version: Version::V3,
         base64: false,
+        double_utf8: false,
     };
     const V4: WebSocketForm = WebSocketForm {
         version: Version::V4,
         base64: false,
+        double_utf8: false,
     };
 
     #[test]
@@ -217,6 +228,17 @@ mod tests {
             assert_eq!(packet.frames(V4).len(), header + length);
             assert_eq!(packet.packet().len(), length);
         }
+    }
+
+    #[test]
+    fn clients_that_decode_twice_get_ascii() {
+        let form = WebSocketForm {
+            double_utf8: true,
+            ..V3
+        };
+        let packet = Encoded::text(&["42", r#"["é"]"#]);
+        assert_eq!(packet.frames(form), b"\x81\x0c42[\"\\u00e9\"]");
+        assert_eq!(Encoded::text(&["42[]"]).frames(form), b"\x81\x0442[]");
     }
 
     #[test]

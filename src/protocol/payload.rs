@@ -11,9 +11,14 @@ use super::Version;
 use super::encoded::Encoded;
 use super::engine::{Packet, PacketError, decode_text};
 use super::payload_v3;
+pub(crate) use super::payload_v3::undouble;
 
 /// Between the packets of a v4 payload.
 const RECORD_SEPARATOR: u8 = 0x1e;
+
+/// Bytes of text from which a v3 payload is binary where the client can take that: browsers with clients 1.4 to 1.7 read
+/// text through one function call with an argument a byte, and run out of stack somewhere above 100 kB.
+const TEXT_BYTES_MAX_V3: usize = 8 * 1024;
 
 /// Content type of a v3 payload that holds raw binary.
 pub const BINARY_TYPE: &str = "application/octet-stream";
@@ -67,7 +72,8 @@ pub fn encode(packets: &[Arc<Encoded>], form: PayloadForm) -> Payload {
     match form.version {
         Version::V3 => {
             let holds_binary = packets.iter().any(|packet| !packet.attachments().is_empty());
-            let binary = !form.text_only && (form.binary_only || holds_binary);
+            let is_long = packets.iter().map(|packet| packet.weight()).sum::<usize>() > TEXT_BYTES_MAX_V3;
+            let binary = !form.text_only && (form.binary_only || holds_binary || is_long);
             let body = if binary {
                 payload_v3::encode_binary(packets)
             } else {
@@ -167,6 +173,31 @@ mod tests {
         let (packets, result) = decode(&payload.body, false, &mut form(Version::V4));
         assert_eq!(result, Ok(()));
         assert_eq!(packets.len(), 4);
+    }
+
+    #[test]
+    fn v3_text_is_binary_where_it_is_long_or_the_client_reads_nothing_else() {
+        let short = [Arc::new(Encoded::text(&["4hello"]))];
+        let long = [Arc::new(Encoded::text(&["4", &"x".repeat(10_000)]))];
+        let bytes = [Arc::new(Encoded::with_attachments(
+            &["451-[]"],
+            Box::new([Bytes::new()]),
+        ))];
+        for (packets, text_only, binary_only, expected) in [
+            (&short, false, false, false),
+            (&short, false, true, true),
+            (&long, false, false, true),
+            (&long, true, false, false),
+            (&bytes, false, false, true),
+            (&bytes, true, false, false),
+        ] {
+            let form = PayloadForm {
+                text_only,
+                binary_only,
+                ..form(Version::V3)
+            };
+            assert_eq!(encode(packets, form).binary, expected);
+        }
     }
 
     #[test]

@@ -61,7 +61,7 @@ fn byte_offset(text: &str, units: usize) -> Option<usize> {
 }
 
 /// Undoes a 1.x client's first UTF-8 encoding: all characters are bytes, and those bytes are UTF-8.
-fn undouble<'a>(text: &'a str, double_utf8: &mut bool) -> Cow<'a, str> {
+pub(crate) fn undouble<'a>(text: &'a str, double_utf8: &mut bool) -> Cow<'a, str> {
     if text.is_ascii() {
         return Cow::Borrowed(text);
     }

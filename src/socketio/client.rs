@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use tracing::{debug, error, info, trace};
 
 use super::SocketIo;
+use super::event::Held;
 use super::rules::Rules;
 use super::values::Values;
 use crate::engine::{Event, Session};
@@ -30,11 +31,13 @@ pub(super) const ROOT: &str = "/";
 /// A client and its sockets.
 pub(super) struct Client {
     pub(super) shared: Arc<SocketIo>,
-    pub(super) session: Session,
+    pub(super) session: Box<Session>,
     pub(super) shard: ShardId,
     pub(super) sockets: Vec<Socket>,
     /// A packet whose attachments are still to come.
     partial: Option<Box<Partial>>,
+    /// A broadcast for which the hub had no room: nothing more is read before it is on its way.
+    pub(super) held: Option<Box<Held>>,
     /// When a namespace must have been entered.
     connect_by: Option<Instant>,
     /// The client is a 1.0.0 to 1.0.2, which reads acks in an older form.
@@ -66,7 +69,7 @@ struct Partial {
 }
 
 /// Serves one session until it is over.
-pub async fn serve(session: Session, shared: Arc<SocketIo>) {
+pub async fn serve(session: Box<Session>, shared: Arc<SocketIo>) {
     let mut client = Client::new(session, shared);
     let reason = client.run().await;
     client.end(reason).await;
@@ -99,7 +102,7 @@ impl Drop for Client {
 }
 
 impl Client {
-    fn new(session: Session, shared: Arc<SocketIo>) -> Self {
+    fn new(session: Box<Session>, shared: Arc<SocketIo>) -> Self {
         info!(
             protocol = session.version().as_str(),
             transport = session.transport().as_str(),
@@ -111,8 +114,9 @@ impl Client {
             shard: shared.hub.assign(),
             shared,
             session,
-            sockets: Vec::new(),
+            sockets: Vec::with_capacity(1), // what most clients need; growing by itself it would be four
             partial: None,
+            held: None,
             connect_by,
             reads_old_acks: false,
             has_left: false,
@@ -129,9 +133,14 @@ impl Client {
             if let Err(reason) = result {
                 return reason;
             }
+            if let Some(held) = self.held.take() {
+                // What this client is owed must not wait for others.
+                self.session.flush();
+                self.relay(*held).await;
+            }
             self.session.set_alarm(self.alarm());
             result = match self.session.next().await {
-                Ok(Event::Message(message)) => self.on_message(message).await,
+                Ok(Event::Message(message)) => self.on_message(message),
                 Ok(Event::Alarm) => self.on_alarm(),
                 Err(reason) => Err(reason),
             };
@@ -166,14 +175,14 @@ impl Client {
         }
     }
 
-    async fn on_message(&mut self, message: Message) -> Result<(), Reason> {
+    fn on_message(&mut self, message: Message) -> Result<(), Reason> {
         match message {
-            Message::Text(text) => self.on_text(text).await,
-            Message::Binary(bytes) => self.on_binary(bytes).await,
+            Message::Text(text) => self.on_text(text),
+            Message::Binary(bytes) => self.on_binary(bytes),
         }
     }
 
-    async fn on_text(&mut self, text: String) -> Result<(), Reason> {
+    fn on_text(&mut self, text: String) -> Result<(), Reason> {
         trace!(packet = %text.escape_debug(), "received");
         if self.partial.is_some() {
             debug!("text instead of an attachment");
@@ -181,7 +190,7 @@ impl Client {
         }
         let packet = self.decode(&text)?;
         if packet.attachments == 0 {
-            return self.on_packet(packet, Vec::new()).await;
+            return self.on_packet(packet, Vec::new());
         }
         self.socket(packet.namespace)?;
         let missing = packet.attachments;
@@ -197,7 +206,7 @@ impl Client {
         Ok(())
     }
 
-    async fn on_binary(&mut self, attachment: Bytes) -> Result<(), Reason> {
+    fn on_binary(&mut self, attachment: Bytes) -> Result<(), Reason> {
         let Some(partial) = &mut self.partial else {
             debug!("an attachment without a packet");
             return Err(Reason::Malformed);
@@ -219,7 +228,7 @@ impl Client {
             debug!("illegal attachments: {error}");
             Reason::Malformed
         })?;
-        self.on_packet(packet, partial.attachments).await
+        self.on_packet(packet, partial.attachments)
     }
 
     fn decode<'a>(&self, text: &'a str) -> Result<Packet<'a>, Reason> {
@@ -229,7 +238,7 @@ impl Client {
         })
     }
 
-    async fn on_packet(&mut self, packet: Packet<'_>, attachments: Vec<Bytes>) -> Result<(), Reason> {
+    fn on_packet(&mut self, packet: Packet<'_>, attachments: Vec<Bytes>) -> Result<(), Reason> {
         self.shared.metrics.received(match packet.kind {
             Kind::Connect => PacketType::Connect,
             Kind::Disconnect => PacketType::Disconnect,
@@ -239,7 +248,7 @@ impl Client {
         match packet.kind {
             Kind::Connect => self.on_connect(&packet),
             Kind::Disconnect => self.on_disconnect(packet.namespace),
-            Kind::Event => self.on_event(&packet, attachments).await,
+            Kind::Event => self.on_event(&packet, attachments),
             Kind::Ack if packet.old_ack && self.session.version() == Version::V4 => Err(Reason::Malformed),
             Kind::Ack => {
                 self.reads_old_acks |= packet.old_ack;

@@ -31,6 +31,12 @@ enum Outcome {
     Relay(Target, Arc<Encoded>, Echo),
 }
 
+/// A broadcast, and the answer that goes out once it is on its way.
+pub(super) struct Held {
+    broadcast: Broadcast,
+    answer: Option<Arc<Encoded>>,
+}
+
 /// Whether the sender hears its own broadcast.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Echo(bool);
@@ -42,7 +48,7 @@ struct Call<'a> {
 }
 
 impl Client {
-    pub(super) async fn on_event(&mut self, packet: &Packet<'_>, attachments: Vec<Bytes>) -> Result<(), Reason> {
+    pub(super) fn on_event(&mut self, packet: &Packet<'_>, attachments: Vec<Bytes>) -> Result<(), Reason> {
         let started = Instant::now();
         let index = self.socket(packet.namespace)?;
         let Some(array) = packet.array else {
@@ -67,8 +73,8 @@ impl Client {
                     except: (!echo.0).then_some(socket.key),
                     packet: encoded,
                 };
-                self.relay(broadcast).await;
-                self.answer(packet, &[OK], Box::default());
+                let answer = self.encode_answer(packet, &[OK], Box::default());
+                self.send_out(Held { broadcast, answer });
             }
             Err((refusal, message)) => {
                 debug!(event = &*name, refusal = refusal.as_str(), message, "refused");
@@ -192,22 +198,39 @@ impl Client {
         arguments::rooms(call.array.element(1), self.shared.limits.room_name_bytes)
     }
 
-    async fn relay(&mut self, broadcast: Broadcast) {
-        if self.shared.hub.is_busy() {
-            self.session.flush(); // what this client is owed must not wait for others
+    /// Relays at once, or holds the client up until there is room.
+    fn send_out(&mut self, Held { broadcast, answer }: Held) {
+        match self.shared.hub.try_broadcast(broadcast, Origin::Client) {
+            Ok(()) => self.send_answer(answer),
+            Err(broadcast) => self.held = Some(Box::new(Held { broadcast, answer })),
         }
-        self.shared.hub.broadcast(broadcast, Origin::Client).await;
+    }
+
+    /// Relays as soon as there is room. Boxed: rare, and every client's task would be as large as this.
+    pub(super) async fn relay(&mut self, Held { broadcast, answer }: Held) {
+        Box::pin(self.shared.hub.broadcast(broadcast, Origin::Client)).await;
+        self.send_answer(answer);
     }
 
     /// Answers an event, where the client wants that.
     fn answer(&mut self, packet: &Packet<'_>, json: &[&str], attachments: Box<[Bytes]>) {
-        let Some(id) = packet.id else { return };
+        let answer = self.encode_answer(packet, json, attachments);
+        self.send_answer(answer);
+    }
+
+    fn encode_answer(&self, packet: &Packet<'_>, json: &[&str], attachments: Box<[Bytes]>) -> Option<Arc<Encoded>> {
         let encode = if self.reads_old_acks {
             socket::old_ack
         } else {
             socket::ack
         };
-        self.session.send(encode(packet.namespace, id, json, attachments));
+        packet.id.map(|id| encode(packet.namespace, id, json, attachments))
+    }
+
+    fn send_answer(&mut self, answer: Option<Arc<Encoded>>) {
+        if let Some(answer) = answer {
+            self.session.send(answer);
+        }
     }
 }
 
