@@ -70,3 +70,16 @@ describe('a restart of the gateway', () => {
     });
   }
 });
+
+describe('a stop of the gateway', () => {
+  it('is a clean one when a polling client left a moment ago', async () => {
+    const gateway = await Gateway.start();
+    const url = `${gateway.url}/socket.io/?EIO=4&transport=polling`;
+    const opened = await (await fetch(url)).text();
+    const { sid } = JSON.parse(opened.slice(1));
+    const answer = await fetch(`${url}&sid=${sid}`, { method: 'POST', body: '1' });
+    assert.equal(await answer.text(), 'ok');
+    // The gateway keeps an answer for a poll that may be under way; that is no connection to wait for.
+    await gateway.stop();
+  });
+});
