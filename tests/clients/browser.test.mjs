@@ -192,8 +192,7 @@ describe('origins', () => {
     listed = await Gateway.start({ server: `origins = ["http://${FOREIGN_HOST}:${browser.port}", "null"]` });
   });
   after(async () => {
-    await closed.stop();
-    await listed.stop();
+    await Promise.all([closed, listed].map((gateway) => gateway?.stop()));
   });
 
   for (const generation of BUNDLED) {

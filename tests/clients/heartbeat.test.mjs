@@ -28,7 +28,8 @@ function silence(client, generation) {
   };
 }
 
-describe('heartbeats', () => {
+// Every test waits most of its time: all wait together.
+describe('heartbeats', { concurrency: true }, () => {
   let gateway;
   before(async () => {
     gateway = await Gateway.start({ rest: '[engine]\nping_interval = "300ms"\nping_timeout = "500ms"\n' });
