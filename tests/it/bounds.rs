@@ -1,5 +1,7 @@
 //! What one client may make the gateway hold, and what becomes of one that wants more.
 
+use std::time::Instant;
+
 use serde_json::json;
 
 use crate::client::frames::{
@@ -9,6 +11,7 @@ use crate::client::http::{Request, request};
 use crate::client::payload::{Packet, texts};
 use crate::client::polling::Polling;
 use crate::client::socket::{Client, EVERY_CLIENT, Transport};
+use crate::client::{DEADLINE, LOOK_AGAIN};
 use crate::gateway::{ECHO, TestGateway};
 
 const SMALL: &str = "engine.max_payload = \"10kB\"\nlimits.outbox = \"100kB\"\n";
@@ -87,7 +90,7 @@ async fn a_header_and_its_attachments_count_together() {
         }
         match transport {
             Transport::WebSocket => drop(client.socket().close_code().await),
-            Transport::Polling => client.polling().is_gone().await,
+            Transport::Polling => client.polling().is_closed().await,
         }
         gateway.has_ended("too_large", number as f64 + 1.0).await;
     }
@@ -183,13 +186,13 @@ async fn a_websocket_client_that_does_not_read_is_cut_and_others_are_not_delayed
             client.does(json!(["join", "r"])).await;
         }
         let words = "x".repeat(500_000);
-        let cut = format!("roomcast_disconnects_total{{reason=\"too_slow\"}}");
-        let before = gateway.metric(&cut).await.unwrap();
+        let cut = "roomcast_disconnects_total{reason=\"too_slow\"}";
+        let before = gateway.metric(cut).await.unwrap();
         // The system's buffers hold some megabytes beside the outbox.
         for n in 0..200 {
             publisher.does(json!(["publish", "r", "n", n, words])).await;
             assert_eq!(fast.event().await[1], n);
-            if gateway.metric(&cut).await != Some(before) {
+            if gateway.metric(cut).await != Some(before) {
                 break;
             }
         }
@@ -202,40 +205,40 @@ async fn a_websocket_client_that_does_not_read_is_cut_and_others_are_not_delayed
 #[tokio::test]
 async fn the_number_of_connections_holds() {
     let gateway = TestGateway::start("limits.connections = 2\n").await;
-    let _websocket = Client::new(&gateway).await;
+    let websocket = Client::new(&gateway).await;
     let mut polling = Polling::open(gateway.address, 4).await;
     let handshake = Request::get("/socket.io/?EIO=4&transport=polling");
     assert_eq!(request(gateway.address, &handshake).await.status, 503);
     let upgrade = Request::upgrade("/socket.io/?EIO=4&transport=websocket");
-    assert_eq!(
-        WebSocket::try_open(gateway.address, &upgrade).await.unwrap_err().status,
-        503
-    );
+    let refused = WebSocket::try_open(gateway.address, &upgrade).await.unwrap_err();
+    assert_eq!(refused.status, 503);
     let ready = gateway.admin_get("/readyz").await;
     assert_eq!((ready.status, ready.json()["ready"].clone()), (503, json!(false)));
     polling.is_alive().await;
-    polling.post(&["1"]).await;
-    polling.is_gone().await;
-    Polling::open(gateway.address, 4).await.is_alive().await;
+
+    drop(websocket);
+    gateway.reaches("roomcast_sockets{namespace=\"/\"}", 0.0).await;
+    let started = Instant::now();
+    while request(gateway.address, &handshake).await.status != 200 {
+        assert!(started.elapsed() < DEADLINE, "the place is not free again");
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
 }
 
 #[tokio::test]
-async fn a_flood_of_pings_ends_the_session() {
+async fn a_flood_of_pings_ends_the_session_and_disturbs_nobody_else() {
     let gateway = TestGateway::plain().await;
-    let mut client = Client::new(&gateway).await;
-    let flood = frame(PING, b"x").repeat(1_000);
-    for _batch in 0..100 {
-        client.socket().send_raw(&flood).await;
+    let mut other = Client::new(&gateway).await;
+    for (number, (eio, ping)) in [(4, frame(PING, b"x")), (3, frame(TEXT, b"2"))].into_iter().enumerate() {
+        let mut flooding = Client::join(&gateway, Transport::WebSocket, eio).await;
+        let flood = ping.repeat(1_000);
+        for _batch in 0..100 {
+            flooding.socket().send_raw(&flood).await;
+        }
+        other.does(json!(["join", "r"])).await;
+        gateway.has_ended("rate_limited", number as f64 + 1.0).await;
+        flooding.socket().connection.end().await;
     }
-    client.socket().close_code().await;
-    gateway.has_ended("rate_limited", 1.0).await;
-    let mut v3 = Client::join(&gateway, Transport::WebSocket, 3).await;
-    let flood = frame(TEXT, b"2").repeat(1_000);
-    for _batch in 0..100 {
-        v3.socket().send_raw(&flood).await;
-    }
-    v3.socket().close_code().await;
-    gateway.has_ended("rate_limited", 2.0).await;
 }
 
 #[tokio::test]
@@ -247,4 +250,24 @@ async fn attachments_that_never_come_hold_nothing_back_from_others() {
     other.does(json!(["join", "r"])).await;
     waiting.send_packets(&texts(&["41"])).await;
     waiting.is_closed().await;
+}
+
+#[tokio::test]
+async fn megabytes_of_digits_are_neither_an_id_nor_a_number_of_attachments() {
+    let gateway = TestGateway::plain().await;
+    let digits = "1".repeat(900_000);
+    for packet in [
+        format!("42{digits}[\"x\"]"),
+        format!("42{digits}"),
+        format!("45{digits}-[\"x\"]"),
+        format!("43{digits}[]"),
+        format!("4{digits}"),
+    ] {
+        let mut client = Client::new(&gateway).await;
+        client.send_packets(&[Packet::Text(packet)]).await;
+        client.is_closed().await;
+    }
+    let mut polling = Polling::open(gateway.address, 3).await;
+    polling.join_root().await;
+    polling.post_body(digits).await.is_error(400, 3, "Bad request");
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::client::frames::{CLOSE, Frame, WebSocket};
+use crate::client::frames::{CLOSE, Frame};
 use crate::client::payload::texts;
 use crate::client::polling::{Polling, packets};
 use crate::client::socket::{Client, EVERY_CLIENT, Transport};
@@ -35,7 +35,7 @@ async fn a_poll_that_was_under_way_when_its_client_left_is_answered_once() {
     for eio in [4, 3] {
         let mut polling = joined(&gateway, eio).await;
         polling.post(&["1"]).await;
-        polling.is_gone().await;
+        polling.post_body("x").await.is_unknown_session();
         assert_eq!(polling.poll().await, texts(&["6"]));
         polling.get().await.is_unknown_session();
     }
@@ -130,8 +130,9 @@ async fn frames_after_a_close_frame_are_not_handled() {
     let gateway = TestGateway::plain().await;
     let mut listener = Client::new(&gateway).await;
     listener.does(json!(["join", "r"])).await;
-    let mut socket = WebSocket::open(gateway.address, "/socket.io/?EIO=4&transport=websocket").await;
-    for text in ["40", r#"42["join","r"]"#, r#"42["publish","r","before"]"#] {
+    let mut client = Client::new(&gateway).await;
+    let socket = client.socket();
+    for text in [r#"42["join","r"]"#, r#"42["publish","r","before"]"#] {
         socket.send_text(text).await;
     }
     socket.send_frame(CLOSE, &[3, 232]).await;

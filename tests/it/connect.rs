@@ -130,7 +130,7 @@ async fn a_v5_client_that_joins_nothing_is_closed_in_time() {
 
 #[tokio::test]
 async fn who_joined_in_time_stays() {
-    let gateway = TestGateway::start(&format!("engine.connect_timeout = \"300ms\"\n{NAMESPACES}")).await;
+    let gateway = TestGateway::start(&format!("engine.connect_timeout = \"1500ms\"\n{NAMESPACES}")).await;
     let mut v5 = Client::open(&gateway, Transport::WebSocket, 4).await;
     v5.enter("/admin").await;
     let mut v4 = Client::join(&gateway, Transport::WebSocket, 3).await;

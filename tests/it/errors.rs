@@ -102,62 +102,6 @@ async fn refused_handshakes_are_counted_and_leave_nothing() {
     }
 }
 
-/// Sends bytes and returns the status of the one answer, after which the connection must be closed.
-async fn only_answer(gateway: &TestGateway, bytes: &[u8]) -> Option<u16> {
-    let mut connection = Connection::open(gateway.address).await;
-    connection.write(bytes).await;
-    let response = connection.try_response().await;
-    let rest = connection.end().await;
-    assert_eq!(String::from_utf8_lossy(&rest), "", "a second answer");
-    response.map(|response| response.status)
-}
-
-#[tokio::test]
-async fn requests_that_two_readers_could_read_differently_are_refused() {
-    let gateway = TestGateway::plain().await;
-    let polling = Polling::open(gateway.address, 4).await;
-    let (host, target) = (gateway.address, polling.target());
-    let smuggled = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n");
-    for (what, head) in [
-        ("no Host", format!("GET {target} HTTP/1.1\r\n\r\n")),
-        (
-            "two Hosts",
-            format!("GET {target} HTTP/1.1\r\nHost: {host}\r\nHost: {host}\r\n\r\n"),
-        ),
-        (
-            "two lengths",
-            format!(
-                "POST {target} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n3{smuggled}"
-            ),
-        ),
-        (
-            "an unknown coding",
-            format!("POST {target} HTTP/1.1\r\nHost: {host}\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"),
-        ),
-        (
-            "another authority",
-            format!("GET http://evil.example{target} HTTP/1.1\r\nHost: {host}\r\n\r\n"),
-        ),
-        (
-            "a folded header",
-            format!("GET {target} HTTP/1.1\r\nHost: {host}\r\nX-A: a\r\n b\r\n\r\n"),
-        ),
-        (
-            "a space before the colon",
-            format!("GET {target} HTTP/1.1\r\nHost: {host}\r\nX-A : a\r\n\r\n"),
-        ),
-        (
-            "CONNECT",
-            format!("CONNECT evil.example:80 HTTP/1.1\r\nHost: {host}\r\n\r\n"),
-        ),
-        ("TRACE", format!("TRACE {target} HTTP/1.1\r\nHost: {host}\r\n\r\n")),
-    ] {
-        let status = only_answer(&gateway, head.as_bytes()).await;
-        assert!(matches!(status, None | Some(400 | 405 | 501)), "{what}: {status:?}");
-    }
-    polling.probe().await;
-}
-
 #[tokio::test]
 async fn what_is_not_http_ends_without_harm() {
     let gateway = TestGateway::plain().await;

@@ -46,7 +46,7 @@ async fn lengths_count_utf_16_units() {
 #[tokio::test]
 async fn text_to_v3_clients_is_ascii_so_that_every_generation_reads_it() {
     let gateway = TestGateway::start(ECHO).await;
-    for query in ["", "&b64=1", "&t=OqZt1Ab", "&t=1500000000000-0"] {
+    for query in ["", "&b64=1", "&t=OqZt1Ab", "&b64=1&t=1500000000000-0"] {
         let mut polling = joined(&gateway, query).await;
         polling
             .post_packets(&[Packet::Text(format!(r#"421["echo","{WORDS}"]"#))])

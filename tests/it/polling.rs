@@ -70,11 +70,18 @@ async fn packets_of_one_post_are_handled_in_their_order() {
 }
 
 #[tokio::test]
-async fn an_answer_to_python_holds_at_most_sixteen_packets_and_none_is_lost() {
+async fn no_packet_is_lost_or_reordered_however_many_wait() {
     let gateway = TestGateway::start(ECHO).await;
-    for eio in [4, 3] {
-        let handshake = Request::get(&format!("/socket.io/?EIO={eio}&transport=polling"));
-        let handshake = handshake.header("User-Agent", "python-requests/2.32.5");
+    // Python's clients refuse an answer with more than 16 packets.
+    let agents = [
+        ("curl/8", 4, usize::MAX),
+        ("curl/8", 3, usize::MAX),
+        ("Python/3.11 aiohttp/3.9", 4, 16),
+        ("python-requests/2.31", 3, 16),
+    ];
+    for (agent, eio, most) in agents {
+        let handshake = format!("/socket.io/?EIO={eio}&transport=polling");
+        let handshake = Request::get(&handshake).header("User-Agent", agent);
         let mut polling = Polling::open_by(gateway.address, eio, &handshake).await;
         polling.join_root().await;
         let sent: Vec<_> = (0..40).map(|n| format!(r#"42{n}["echo",{n}]"#)).collect();
@@ -82,11 +89,15 @@ async fn an_answer_to_python_holds_at_most_sixteen_packets_and_none_is_lost() {
         let mut answers = Vec::new();
         while answers.len() < 40 {
             let packets = polling.poll().await;
-            assert!((1..=16).contains(&packets.len()), "{} packets", packets.len());
+            assert!(
+                (1..=most).contains(&packets.len()),
+                "{agent}: {} packets",
+                packets.len()
+            );
             answers.extend(packets);
         }
         let expected: Vec<_> = (0..40).map(|n| Packet::Text(format!("43{n}[{n}]"))).collect();
-        assert_eq!(answers, expected);
+        assert_eq!(answers, expected, "{agent}");
     }
 }
 
@@ -144,7 +155,7 @@ async fn a_body_above_the_limit_is_refused_and_the_session_goes_on() {
     let gateway = TestGateway::start("engine.max_payload = \"1kB\"\nlimits.outbox = \"1MB\"\n").await;
     for eio in [4, 3] {
         let mut polling = joined(&gateway, eio).await;
-        for length in ["1001", "100000000", "9223372036854775807"] {
+        for length in ["1001", "100000000", "1000000000000000000"] {
             let promise = Request::post(&polling.target(), "").header("Content-Length", length);
             let mut connection = Connection::open(gateway.address).await;
             connection.send(&promise).await;
@@ -267,40 +278,6 @@ async fn nothing_after_a_close_in_a_post_is_handled() {
 }
 
 #[tokio::test]
-async fn a_payload_that_is_none_is_a_bad_request_and_ends_the_session() {
-    let gateway = TestGateway::plain().await;
-    let bodies: [&[u8]; 9] = [
-        b"",
-        b"9",
-        b"a",
-        b"\x1e3",
-        b"3\x1e",
-        b"3\x1e\x1e3",
-        b"hello",
-        b"4\xff",
-        b"42[\"\xc3\"]",
-    ];
-    for body in bodies {
-        let mut polling = joined(&gateway, 4).await;
-        polling.post_body(body).await.is_error(400, 3, "Bad request");
-        polling.is_gone().await;
-    }
-    gateway.has_ended("malformed", bodies.len() as f64).await;
-}
-
-#[tokio::test]
-async fn packets_before_a_bad_one_are_handled() {
-    let gateway = TestGateway::plain().await;
-    let mut listener = Client::new(&gateway).await;
-    listener.does(json!(["join", "r"])).await;
-    let mut polling = joined(&gateway, 4).await;
-    let body = "42[\"join\",\"r\"]\x1e42[\"publish\",\"r\",\"before\"]\x1e9\x1e42[\"publish\",\"r\",\"after\"]";
-    polling.post_body(body).await.is_error(400, 3, "Bad request");
-    listener.hears(json!(["before"])).await;
-    polling.is_gone().await;
-}
-
-#[tokio::test]
 async fn another_version_than_the_sessions_is_a_bad_request() {
     let gateway = TestGateway::plain().await;
     for (eio, other) in [(4, 3), (3, 4)] {
@@ -340,26 +317,4 @@ async fn a_session_takes_get_and_post_alone() {
         assert_eq!((response.status, response.text()), (500, ""), "{method}");
     }
     polling.is_alive().await;
-}
-
-#[tokio::test]
-async fn base64_may_lack_its_padding_and_be_url_safe() {
-    let gateway = TestGateway::start(ECHO).await;
-    for (base64, bytes) in [
-        ("+/8=", [0xfb, 0xff]),
-        ("-_8=", [0xfb, 0xff]),
-        ("+/8", [0xfb, 0xff]),
-        ("-_8", [0xfb, 0xff]),
-    ] {
-        let mut polling = joined(&gateway, 4).await;
-        let body = format!("451-0[\"echo\",{{\"_placeholder\":true,\"num\":0}}]\x1eb{base64}");
-        polling.post_body(body).await.is_ok();
-        let answer = polling.poll().await;
-        assert_eq!(
-            answer[0],
-            Packet::text(r#"461-0[{"_placeholder":true,"num":0}]"#),
-            "{base64}"
-        );
-        assert_eq!(answer[1], Packet::Binary(bytes.to_vec()), "{base64}");
-    }
 }

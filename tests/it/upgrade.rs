@@ -190,7 +190,7 @@ async fn an_upgrade_that_breaks_off_leaves_polling_and_may_be_tried_again() {
 
 #[tokio::test]
 async fn an_upgrade_that_is_not_finished_in_time_is_closed_and_polling_goes_on() {
-    let gateway = TestGateway::start("engine.upgrade_timeout = \"200ms\"\n").await;
+    let gateway = TestGateway::start("engine.upgrade_timeout = \"800ms\"\n").await;
     for eio in [4, 3] {
         let mut polling = joined(&gateway, eio).await;
         let mut silent = WebSocket::open(gateway.address, &polling.upgrade_target()).await;
@@ -243,6 +243,7 @@ async fn a_websocket_for_an_unknown_session_is_refused() {
     let gateway = TestGateway::plain().await;
     let mut gone = joined(&gateway, 4).await;
     gone.post(&["1"]).await;
+    assert_eq!(gone.poll().await, texts(&["6"]));
     gone.is_gone().await;
     for sid in [
         gone.sid.as_str(),
@@ -283,7 +284,7 @@ async fn a_heartbeat_that_falls_due_while_a_session_moves_comes_over_the_websock
 
 #[tokio::test]
 async fn an_upgraded_v3_session_still_ends_when_its_heartbeats_stop() {
-    let gateway = TestGateway::start("engine.ping_interval = \"300ms\"\nengine.ping_timeout = \"300ms\"\n").await;
+    let gateway = TestGateway::start("engine.ping_interval = \"800ms\"\nengine.ping_timeout = \"800ms\"\n").await;
     let polling = joined(&gateway, 3).await;
     let mut socket = polling.probe().await;
     socket.send_text("5").await;

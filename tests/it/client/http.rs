@@ -103,6 +103,18 @@ impl Response {
         value
     }
 
+    /// All values of a header that may be a list, in small letters.
+    pub fn list(&self, name: &str) -> Vec<String> {
+        let values = self
+            .headers
+            .iter()
+            .filter(|(there, _)| there.eq_ignore_ascii_case(name));
+        values
+            .flat_map(|(_, value)| value.split(','))
+            .map(|entry| entry.trim().to_ascii_lowercase())
+            .collect()
+    }
+
     pub fn text(&self) -> &str {
         std::str::from_utf8(&self.body).expect("a body in UTF-8")
     }

@@ -41,11 +41,11 @@ impl Polling {
 
     /// Opens a session with more parameters in the query: `&b64=1`.
     pub async fn open_with(address: SocketAddr, eio: u8, query: &str) -> Self {
-        let request = Request::get(&format!("/socket.io/?EIO={eio}&transport=polling{query}"));
-        Self::open_by(address, eio, &request).await
+        let target = format!("/socket.io/?EIO={eio}&transport=polling{query}");
+        Self::open_by(address, eio, &Request::get(&target)).await
     }
 
-    /// Opens a session by this handshake.
+    /// Opens a session by this very request.
     pub async fn open_by(address: SocketAddr, eio: u8, request: &Request) -> Self {
         let mut connection = Connection::open(address).await;
         let response = connection.request(request).await;
