@@ -57,6 +57,13 @@ pub fn is_ambiguous(request: &Request<Incoming>) -> bool {
     if hosts > 1 || (needs_host && hosts == 0) || headers.get_all(CONTENT_LENGTH).iter().count() > 1 {
         return true;
     }
+    let is_no_host = |host: &HeaderValue| {
+        let is_allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~:[]%".contains(byte);
+        host.as_bytes().is_empty() || !host.as_bytes().iter().all(is_allowed)
+    };
+    if headers.get(HOST).is_some_and(is_no_host) {
+        return true;
+    }
     let is_elsewhere = |authority: &Authority| headers.get(HOST).is_none_or(|host| host != authority.as_str());
     if request.uri().authority().is_some_and(is_elsewhere) {
         return true;
