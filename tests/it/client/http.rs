@@ -13,7 +13,7 @@ use super::within;
 
 /// A request as it is written to the connection.
 #[derive(Clone, Debug)]
-pub struct Request {
+pub(crate) struct Request {
     method: String,
     target: String,
     headers: Vec<(String, String)>,
@@ -21,7 +21,7 @@ pub struct Request {
 }
 
 impl Request {
-    pub fn new(method: &str, target: &str) -> Self {
+    pub(crate) fn new(method: &str, target: &str) -> Self {
         Self {
             method: method.into(),
             target: target.into(),
@@ -30,12 +30,12 @@ impl Request {
         }
     }
 
-    pub fn get(target: &str) -> Self {
+    pub(crate) fn get(target: &str) -> Self {
         Self::new("GET", target)
     }
 
     /// A POST as browsers send text: UTF-8, with its length.
-    pub fn post(target: &str, body: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn post(target: &str, body: impl Into<Vec<u8>>) -> Self {
         let request = Self::new("POST", target).header("Content-Type", "text/plain;charset=UTF-8");
         Self {
             body: Some(body.into()),
@@ -44,14 +44,14 @@ impl Request {
     }
 
     /// Adds a header, or replaces it where it is there already.
-    pub fn header(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.retain(|(there, _)| !there.eq_ignore_ascii_case(name));
         self.headers.push((name.into(), value.into()));
         self
     }
 
     /// The WebSocket upgrade of RFC 6455 with its sample key.
-    pub fn upgrade(target: &str) -> Self {
+    pub(crate) fn upgrade(target: &str) -> Self {
         Self::get(target)
             .header("Connection", "Upgrade")
             .header("Upgrade", "websocket")
@@ -60,7 +60,7 @@ impl Request {
     }
 
     /// The request on the wire; `address` is its Host where the test names none.
-    pub fn bytes(&self, address: SocketAddr) -> Vec<u8> {
+    pub(crate) fn bytes(&self, address: SocketAddr) -> Vec<u8> {
         let mut head = format!("{} {} HTTP/1.1\r\n", self.method, self.target);
         let has = |wanted: &str| self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(wanted));
         if !has("host") {
@@ -85,7 +85,7 @@ impl Request {
 
 /// An answer.
 #[derive(Clone, Debug)]
-pub struct Response {
+pub(crate) struct Response {
     pub status: u16,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
@@ -93,7 +93,7 @@ pub struct Response {
 
 impl Response {
     /// The value of a header that occurs once, `None` where it is missing.
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut values = self
             .headers
             .iter()
@@ -103,17 +103,17 @@ impl Response {
         value
     }
 
-    pub fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.body).expect("a body in UTF-8")
     }
 
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {:?}", self.text()))
     }
 
     /// Asserts that this is one of the protocol's errors.
     #[track_caller]
-    pub fn is_error(&self, status: u16, code: u64, message: &str) {
+    pub(crate) fn is_error(&self, status: u16, code: u64, message: &str) {
         assert_eq!(self.status, status, "{}", self.text());
         assert_eq!(self.header("content-type"), Some("application/json"));
         assert_eq!(self.text(), format!(r#"{{"code":{code},"message":"{message}"}}"#));
@@ -121,27 +121,27 @@ impl Response {
 
     /// Asserts that the session that was asked for does not exist.
     #[track_caller]
-    pub fn is_unknown_session(&self) {
+    pub(crate) fn is_unknown_session(&self) {
         self.is_error(400, 1, "Session ID unknown");
     }
 
     /// Asserts that this is the answer to a POST that was taken.
     #[track_caller]
-    pub fn is_ok(&self) {
+    pub(crate) fn is_ok(&self) {
         assert_eq!((self.status, self.text()), (200, "ok"));
     }
 }
 
 /// One TCP connection and what was read from it and not yet used.
 #[derive(Debug)]
-pub struct Connection {
+pub(crate) struct Connection {
     pub address: SocketAddr,
     pub stream: TcpStream,
     pub buffer: Vec<u8>,
 }
 
 impl Connection {
-    pub async fn open(address: SocketAddr) -> Self {
+    pub(crate) async fn open(address: SocketAddr) -> Self {
         let stream = within(TcpStream::connect(address)).await.unwrap();
         stream.set_nodelay(true).unwrap();
         Self {
@@ -152,7 +152,7 @@ impl Connection {
     }
 
     /// Writes bytes; that the other side has already gone is not an error here, what it said before going is read later.
-    pub async fn write(&mut self, bytes: &[u8]) {
+    pub(crate) async fn write(&mut self, bytes: &[u8]) {
         match within(self.stream.write_all(bytes)).await {
             Err(error) if !is_gone(&error) => panic!("failed to write: {error}"),
             _ => {}
@@ -160,7 +160,7 @@ impl Connection {
     }
 
     /// Reads more; false when the other side has ended the connection.
-    pub async fn fill(&mut self) -> bool {
+    pub(crate) async fn fill(&mut self) -> bool {
         match within(self.stream.read_buf(&mut self.buffer)).await {
             Ok(0) => false,
             Ok(_) => true,
@@ -170,28 +170,28 @@ impl Connection {
     }
 
     /// Waits until the other side ends the connection, and returns what it still sent.
-    pub async fn end(&mut self) -> Vec<u8> {
+    pub(crate) async fn end(&mut self) -> Vec<u8> {
         while self.fill().await {}
         std::mem::take(&mut self.buffer)
     }
 
-    pub async fn send(&mut self, request: &Request) {
+    pub(crate) async fn send(&mut self, request: &Request) {
         self.write(&request.bytes(self.address)).await;
     }
 
-    pub async fn request(&mut self, request: &Request) -> Response {
+    pub(crate) async fn request(&mut self, request: &Request) -> Response {
         self.send(request).await;
         self.response().await
     }
 
-    pub async fn response(&mut self) -> Response {
+    pub(crate) async fn response(&mut self) -> Response {
         self.try_response()
             .await
             .expect("an answer before the end of the connection")
     }
 
     /// Reads an answer, `None` when the connection ends before one.
-    pub async fn try_response(&mut self) -> Option<Response> {
+    pub(crate) async fn try_response(&mut self) -> Option<Response> {
         let head = self.take_until(b"\r\n\r\n").await?;
         let head = String::from_utf8_lossy(&head).into_owned();
         let mut lines = head.trim_end().split("\r\n");
@@ -242,7 +242,7 @@ impl Connection {
     }
 
     /// Takes the next `count` bytes.
-    pub async fn take(&mut self, count: usize) -> Option<Vec<u8>> {
+    pub(crate) async fn take(&mut self, count: usize) -> Option<Vec<u8>> {
         while self.buffer.len() < count {
             if !self.fill().await {
                 return None;
@@ -271,6 +271,6 @@ fn is_gone(error: &io::Error) -> bool {
 }
 
 /// One request on a connection of its own.
-pub async fn request(address: SocketAddr, request: &Request) -> Response {
+pub(crate) async fn request(address: SocketAddr, request: &Request) -> Response {
     Connection::open(address).await.request(request).await
 }

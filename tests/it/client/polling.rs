@@ -12,7 +12,7 @@ use super::{DEADLINE, LOOK_AGAIN};
 
 /// A session that polls.
 #[derive(Debug)]
-pub struct Polling {
+pub(crate) struct Polling {
     pub address: SocketAddr,
     pub eio: u8,
     pub sid: String,
@@ -25,7 +25,7 @@ pub struct Polling {
 
 /// Reads the packets of an answer to a GET.
 #[track_caller]
-pub fn packets(eio: u8, response: &Response) -> Vec<Packet> {
+pub(crate) fn packets(eio: u8, response: &Response) -> Vec<Packet> {
     assert_eq!(response.status, 200, "{}", response.text());
     let content_type = response.header("content-type").expect("a content type");
     if content_type != "application/octet-stream" {
@@ -35,18 +35,18 @@ pub fn packets(eio: u8, response: &Response) -> Vec<Packet> {
 }
 
 impl Polling {
-    pub async fn open(address: SocketAddr, eio: u8) -> Self {
+    pub(crate) async fn open(address: SocketAddr, eio: u8) -> Self {
         Self::open_with(address, eio, "").await
     }
 
     /// Opens a session with more parameters in the query: `&b64=1`.
-    pub async fn open_with(address: SocketAddr, eio: u8, query: &str) -> Self {
+    pub(crate) async fn open_with(address: SocketAddr, eio: u8, query: &str) -> Self {
         let request = Request::get(&format!("/socket.io/?EIO={eio}&transport=polling{query}"));
         Self::open_by(address, eio, &request).await
     }
 
     /// Opens a session by this handshake.
-    pub async fn open_by(address: SocketAddr, eio: u8, request: &Request) -> Self {
+    pub(crate) async fn open_by(address: SocketAddr, eio: u8, request: &Request) -> Self {
         let mut connection = Connection::open(address).await;
         let response = connection.request(request).await;
         let mut packets = packets(eio, &response);
@@ -64,22 +64,22 @@ impl Polling {
     }
 
     /// The target of this session's polling requests.
-    pub fn target(&self) -> String {
+    pub(crate) fn target(&self) -> String {
         format!("/socket.io/?EIO={}&transport=polling&sid={}", self.eio, self.sid)
     }
 
     /// The target of this session's upgrade.
-    pub fn upgrade_target(&self) -> String {
+    pub(crate) fn upgrade_target(&self) -> String {
         format!("/socket.io/?EIO={}&transport=websocket&sid={}", self.eio, self.sid)
     }
 
     /// Asks for packets and returns the whole answer.
-    pub async fn get(&mut self) -> Response {
+    pub(crate) async fn get(&mut self) -> Response {
         self.connection.request(&Request::get(&self.target())).await
     }
 
     /// Asks for packets.
-    pub async fn poll(&mut self) -> Vec<Packet> {
+    pub(crate) async fn poll(&mut self) -> Vec<Packet> {
         if !self.first.is_empty() {
             return std::mem::take(&mut self.first);
         }
@@ -88,33 +88,33 @@ impl Polling {
     }
 
     /// Asks for packets on a connection of its own, whose answer the caller reads later.
-    pub async fn start_poll(&self) -> Connection {
+    pub(crate) async fn start_poll(&self) -> Connection {
         let mut connection = Connection::open(self.address).await;
         connection.send(&Request::get(&self.target())).await;
         connection
     }
 
     /// Posts bytes as they are.
-    pub async fn post_body(&mut self, body: impl Into<Vec<u8>>) -> Response {
+    pub(crate) async fn post_body(&mut self, body: impl Into<Vec<u8>>) -> Response {
         self.connection.request(&Request::post(&self.target(), body)).await
     }
 
-    pub async fn post_packets(&mut self, packets: &[Packet]) -> Response {
+    pub(crate) async fn post_packets(&mut self, packets: &[Packet]) -> Response {
         self.post_body(encode(self.eio, packets)).await
     }
 
     /// Posts text packets, which must be taken.
-    pub async fn post(&mut self, packets: &[&str]) {
+    pub(crate) async fn post(&mut self, packets: &[&str]) {
         self.post_packets(&texts(packets)).await.is_ok();
     }
 
     /// Sends a request for this session with other headers or another method.
-    pub async fn request(&mut self, request: &Request) -> Response {
+    pub(crate) async fn request(&mut self, request: &Request) -> Response {
         self.connection.request(request).await
     }
 
     /// Joins `/`: asks for it where the version does not do so by itself, and waits for the answer.
-    pub async fn join_root(&mut self) {
+    pub(crate) async fn join_root(&mut self) {
         if self.eio == 4 {
             self.post(&["40"]).await;
         }
@@ -124,7 +124,7 @@ impl Polling {
     }
 
     /// Opens the WebSocket of an upgrade and probes it.
-    pub async fn probe(&self) -> WebSocket {
+    pub(crate) async fn probe(&self) -> WebSocket {
         let mut socket = WebSocket::open(self.address, &self.upgrade_target()).await;
         socket.send_text("2probe").await;
         assert_eq!(socket.text().await, "3probe");
@@ -132,7 +132,7 @@ impl Polling {
     }
 
     /// Waits until the server knows this session no longer.
-    pub async fn is_gone(&mut self) {
+    pub(crate) async fn is_gone(&mut self) {
         let started = Instant::now();
         // A living session takes these and answers nothing, which would also answer a parked poll.
         let harmless = if self.eio == 4 { "3" } else { "5:439[]" };
@@ -152,7 +152,7 @@ impl Polling {
     }
 
     /// Polls until the server says that it closes, and waits until it knows the session no longer.
-    pub async fn is_closed(&mut self) {
+    pub(crate) async fn is_closed(&mut self) {
         loop {
             let response = self.get().await;
             if response.status != 200 || packets(self.eio, &response).contains(&Packet::text("1")) {
@@ -163,7 +163,7 @@ impl Polling {
     }
 
     /// Asserts that the session still takes and gives packets.
-    pub async fn is_alive(&mut self) {
+    pub(crate) async fn is_alive(&mut self) {
         if self.eio == 4 {
             self.post(&["40/marker,"]).await;
         } else {
