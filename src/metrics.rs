@@ -183,31 +183,7 @@ impl Metrics {
             &version,
         )[0]
         .set(1);
-        let event_duration = HistogramVec::new(
-            HistogramOpts::new(
-                "roomcast_event_duration_seconds",
-                "Time from an event's arrival to its answer, by action",
-            )
-            .buckets(EVENT_BUCKETS.to_vec()),
-            &["action"],
-        )?;
-        registry.register(Box::new(event_duration.clone()))?;
-        let connections = new.gauge_vec("connections", "Open sessions", &["transport", "protocol"])?;
-        let handshakes = new.counter_vec(
-            "handshakes_total",
-            "Handshakes, by how they ended",
-            &["transport", "protocol", "result"],
-        )?;
-        for transport in Transport::LABELS.iter().chain(&[UNKNOWN]) {
-            for protocol in ["3", "4", UNKNOWN] {
-                for result in Handshake::LABELS {
-                    handshakes.with_label_values(&[transport, &protocol, result]);
-                }
-                if protocol != UNKNOWN && *transport != UNKNOWN {
-                    connections.with_label_values(&[transport, &protocol]);
-                }
-            }
-        }
+        let (connections, handshakes) = new.connections_and_handshakes()?;
         let kinds: Vec<_> = PacketType::ALL.iter().map(|kind| kind.as_str()).collect();
         let reasons: Vec<_> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
         let metrics = Self {
@@ -246,10 +222,7 @@ impl Metrics {
                 Refusal::LABELS,
             ),
             outbox_bytes: new.gauge("outbox_bytes", "Bytes that wait for clients")?,
-            event_duration: Action::LABELS
-                .iter()
-                .map(|action| event_duration.with_label_values(&[action]))
-                .collect(),
+            event_duration: new.event_duration()?,
             draining: new.gauge("draining", "1 while the node drains")?,
             registry,
         };
@@ -352,6 +325,38 @@ struct Registrar<'a>(&'a Registry);
 impl Registrar<'_> {
     fn opts(name: &str, help: &str) -> Opts {
         Opts::new(format!("roomcast_{name}"), help)
+    }
+
+    fn connections_and_handshakes(&self) -> Result<(IntGaugeVec, IntCounterVec), prometheus::Error> {
+        let connections = self.gauge_vec("connections", "Open sessions", &["transport", "protocol"])?;
+        let handshakes = self.counter_vec(
+            "handshakes_total",
+            "Handshakes, by how they ended",
+            &["transport", "protocol", "result"],
+        )?;
+        for transport in Transport::LABELS.iter().chain(&[UNKNOWN]) {
+            for protocol in ["3", "4", UNKNOWN] {
+                for result in Handshake::LABELS {
+                    handshakes.with_label_values(&[transport, &protocol, result]);
+                }
+                if protocol != UNKNOWN && *transport != UNKNOWN {
+                    connections.with_label_values(&[transport, &protocol]);
+                }
+            }
+        }
+        Ok((connections, handshakes))
+    }
+
+    fn event_duration(&self) -> Result<Vec<Histogram>, prometheus::Error> {
+        let opts = HistogramOpts::new(
+            "roomcast_event_duration_seconds",
+            "Time from an event's arrival to its answer, by action",
+        );
+        let family = self.register(HistogramVec::new(opts.buckets(EVENT_BUCKETS.to_vec()), &["action"])?)?;
+        Ok(Action::LABELS
+            .iter()
+            .map(|action| family.with_label_values(&[action]))
+            .collect())
     }
 
     fn counter(&self, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {

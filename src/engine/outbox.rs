@@ -142,9 +142,13 @@ impl Outbox {
         state.accept(packet);
     }
 
-    /// Puts the last frame behind all others, even where the session has to end, and writes.
+    /// Puts the last frame behind all others, even where the session has to end, and writes. Not where what waited was
+    /// dropped: a frame may have been cut, and the client would take the last one for the rest of it.
     pub(super) fn push_last(&self, packet: Arc<Encoded>, tally: &mut Tally) {
         let mut state = self.state.lock();
+        if state.end.is_some_and(drops) {
+            return;
+        }
         state.end = None;
         state.accept(packet);
         self.write(&mut state, tally);
@@ -291,6 +295,11 @@ impl Outbox {
     }
 }
 
+/// Whether what waits is dropped at an end for this reason.
+fn drops(reason: Reason) -> bool {
+    matches!(reason, Reason::TooSlow | Reason::TransportClosed)
+}
+
 impl State {
     /// Whether `weight` more bytes may wait. An empty outbox takes one packet of any size.
     fn has_room(&self, weight: usize, bytes_max: usize) -> bool {
@@ -308,7 +317,7 @@ impl State {
         // The first reason counts, unless there is no more time for any.
         if (self.end.is_none() || reason == Reason::Shutdown) && self.route != Route::Closed {
             self.end = Some(reason);
-            if matches!(reason, Reason::TooSlow | Reason::TransportClosed) {
+            if drops(reason) {
                 self.clear();
             }
         }
@@ -344,6 +353,317 @@ impl State {
             self.bytes -= front.weight();
             tally.count(front.kind());
             self.queue.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::io::Read as _;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Wake, Waker};
+    use std::thread::JoinHandle;
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+    use socket2::SockRef;
+
+    use super::*;
+    use crate::protocol::Version;
+    use crate::protocol::ids::IdGenerator;
+
+    const FORM: WebSocketForm = WebSocketForm {
+        version: Version::V4,
+        base64: false,
+    };
+
+    /// Time in which whatever a test waits for has happened.
+    const DEADLINE: Duration = Duration::from_secs(20);
+
+    /// More than the buffers of both ends of a connection hold.
+    const LARGER_THAN_BUFFERS: usize = 8 << 20;
+
+    fn outbox(bytes_max: usize) -> Outbox {
+        Outbox::new(IdGenerator::new().unwrap().next().unwrap(), bytes_max)
+    }
+
+    /// A packet that weighs this much.
+    fn weighing(bytes: usize) -> Arc<Encoded> {
+        let packet = Encoded::text(&["4", &"x".repeat(bytes - 3)]);
+        assert_eq!(
+            packet.weight(),
+            bytes,
+            "frames of up to 125 bytes have two bytes of header"
+        );
+        Arc::new(packet)
+    }
+
+    fn push(outbox: &Outbox, packet: Arc<Encoded>) -> bool {
+        outbox.push(packet, &mut Tally::default())
+    }
+
+    /// An outbox with a WebSocket whose buffers are as small as the system allows, and the client's end of it.
+    async fn attached(bytes_max: usize) -> (Outbox, std::net::TcpStream) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        SockRef::from(&listener).set_recv_buffer_size(1).unwrap();
+        let socket = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        SockRef::from(&socket).set_send_buffer_size(1).unwrap();
+        let (client, _) = listener.accept().unwrap();
+        client.set_read_timeout(Some(DEADLINE)).unwrap();
+        let lease = Lease::take(&Arc::new(AtomicUsize::new(0)), 1).unwrap();
+        let outbox = outbox(bytes_max);
+        assert!(outbox.attach(socket, Arc::new(lease), FORM));
+        (outbox, client)
+    }
+
+    /// Everything that the client gets until its connection is closed.
+    fn read_to_end(mut client: std::net::TcpStream) -> JoinHandle<Vec<u8>> {
+        std::thread::spawn(move || {
+            let mut bytes = Vec::new();
+            client.read_to_end(&mut bytes).unwrap();
+            bytes
+        })
+    }
+
+    /// Does what a session's task does until nothing waits and `is_done`.
+    async fn run(outbox: &Outbox, is_done: impl Fn() -> bool) -> Tally {
+        let mut tally = Tally::default();
+        let run = poll_fn(|cx| {
+            outbox.register(cx);
+            std::task::ready!(outbox.poll_unblock(cx, &mut tally));
+            if is_done() && outbox.is_empty() {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        });
+        tokio::time::timeout(DEADLINE, run).await.expect("an empty outbox");
+        tally
+    }
+
+    #[test]
+    fn an_outbox_holds_what_it_may_to_the_byte() {
+        let outbox = outbox(100);
+        for _ in 0..2 {
+            push(&outbox, weighing(50));
+        }
+        assert_eq!((outbox.bytes(), outbox.ended()), (100, None));
+        push(&outbox, weighing(3));
+        assert_eq!((outbox.bytes(), outbox.ended()), (0, Some(Reason::TooSlow)));
+        push(&outbox, weighing(3));
+        assert!(outbox.is_empty(), "nothing enters behind the end");
+        outbox.end(Reason::Kicked);
+        assert_eq!(outbox.ended(), Some(Reason::TooSlow), "the first reason stays");
+    }
+
+    #[test]
+    fn an_outbox_holds_so_many_packets_and_no_more() {
+        let (outbox, packet) = (outbox(usize::MAX), weighing(3));
+        for _ in 0..PACKETS_MAX {
+            push(&outbox, Arc::clone(&packet));
+        }
+        assert_eq!(outbox.ended(), None);
+        push(&outbox, packet);
+        assert_eq!(outbox.ended(), Some(Reason::TooSlow));
+    }
+
+    #[test]
+    fn an_empty_outbox_takes_one_packet_of_any_size() {
+        for push in [Outbox::push_own, |outbox: &Outbox, packet, tally: &mut Tally| {
+            outbox.push(packet, tally);
+        }] {
+            let outbox = outbox(10);
+            push(&outbox, weighing(100), &mut Tally::default());
+            assert_eq!((outbox.bytes(), outbox.ended()), (100, None));
+            push(&outbox, weighing(3), &mut Tally::default());
+            assert_eq!(outbox.ended(), Some(Reason::TooSlow));
+        }
+    }
+
+    #[test]
+    fn a_poll_takes_so_many_packets_and_bytes_behind_the_first() {
+        let outbox = outbox(1000);
+        for bytes in [100, 10, 10, 10, 5] {
+            push(&outbox, weighing(bytes));
+        }
+        let weights = |taken: Vec<Arc<Encoded>>| taken.iter().map(|packet| packet.weight()).collect::<Vec<_>>();
+        assert_eq!(weights(outbox.take(10, 50)), [100], "the first, whatever its size");
+        assert_eq!(weights(outbox.take(2, 50)), [10, 10]);
+        assert_eq!(weights(outbox.take(10, 14)), [10]);
+        assert_eq!(weights(outbox.take(10, 14)), [5]);
+        assert_eq!((outbox.bytes(), outbox.take(10, 14).len()), (0, 0));
+    }
+
+    #[test]
+    fn a_task_is_woken_once_for_all_that_waits() {
+        #[derive(Default)]
+        struct Wakes(AtomicUsize);
+        impl Wake for Wakes {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        let (outbox, wakes) = (outbox(1000), Arc::new(Wakes::default()));
+        let waker = Waker::from(Arc::clone(&wakes));
+        for expected in 1..3 {
+            outbox.register(&Context::from_waker(&waker));
+            for _ in 0..3 {
+                assert!(
+                    !push(&outbox, weighing(3)),
+                    "nobody else can flush to a client that polls"
+                );
+            }
+            assert_eq!(wakes.0.load(Ordering::Relaxed), expected);
+            assert_eq!(outbox.take(10, 100).len(), 3);
+        }
+    }
+
+    #[tokio::test]
+    async fn one_of_many_who_push_is_told_to_flush() {
+        let (outbox, client) = attached(1000).await;
+        for _ in 0..2 {
+            assert!(push(&outbox, weighing(10)));
+            assert!(!push(&outbox, weighing(10)));
+            outbox.flush(&mut Tally::default());
+            assert!(outbox.is_empty());
+        }
+        drop(outbox);
+        assert_eq!(read_to_end(client).join().unwrap().len(), 40);
+    }
+
+    #[tokio::test]
+    async fn what_a_full_socket_does_not_take_leaves_later_in_order() {
+        let (outbox, client) = attached(usize::MAX).await;
+        let mut expected = Vec::new();
+        let mut tally = Tally::default();
+        let mut behind = 0;
+        for number in 0.. {
+            let packet = Arc::new(Encoded::text(&["4", &number.to_string(), &"x".repeat(number % 3000)]));
+            expected.extend_from_slice(packet.frames(FORM));
+            if outbox.push(packet, &mut tally) {
+                outbox.flush(&mut tally);
+            }
+            // Some more behind the one that met a full socket: for those nobody is told to flush.
+            behind += usize::from(matches!(outbox.state.lock().route, Route::Blocked(_)));
+            if behind > 100 {
+                break;
+            }
+            assert!(expected.len() < LARGER_THAN_BUFFERS, "the socket takes everything");
+        }
+        let received = read_to_end(client);
+        tally.bytes += run(&outbox, || true).await.bytes;
+        assert_eq!((tally.bytes, outbox.bytes()), (expected.len() as u64, 0));
+        drop(outbox);
+        assert!(received.join().unwrap() == expected);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_written_behind_a_frame_that_was_cut() {
+        let (outbox, client) = attached(1000).await;
+        let text = "x".repeat(LARGER_THAN_BUFFERS);
+        let large = Arc::new(Encoded::text(&["4", &text]));
+        push(&outbox, Arc::clone(&large));
+        outbox.flush(&mut Tally::default());
+        assert!(outbox.state.lock().written > 0);
+        push(&outbox, weighing(3));
+        assert_eq!(outbox.ended(), Some(Reason::TooSlow));
+        // The session may end for another reason at the same time, and then says so to a client that still listens.
+        let received = read_to_end(client);
+        outbox.push_last(weighing(4), &mut Tally::default());
+        run(&outbox, || true).await;
+        drop(outbox);
+        let received = received.join().unwrap();
+        assert!(large.frames(FORM).starts_with(&received));
+    }
+
+    #[tokio::test]
+    async fn a_closed_outbox_holds_nothing() {
+        let outbox = outbox(1000);
+        push(&outbox, weighing(3));
+        outbox.close();
+        assert!(!push(&outbox, weighing(3)));
+        outbox.end(Reason::Kicked);
+        assert_eq!((outbox.bytes(), outbox.ended()), (0, None));
+    }
+
+    /// The packets of one thread: sizes for the three ways to write, some with an attachment.
+    fn packets() -> impl Strategy<Value = Vec<(usize, Option<usize>)>> {
+        let size = || prop_oneof![0..200_usize, 900..1200_usize, 10_000..70_000_usize];
+        prop::collection::vec((size(), prop::option::weighted(0.2, size())), 1..40)
+    }
+
+    /// Pushes and flushes from a thread for each list, while a client reads. What it got, and what was counted.
+    async fn race(lists: &[Vec<Arc<Encoded>>]) -> (Vec<u8>, Tally) {
+        let (outbox, client) = attached(usize::MAX).await;
+        let (received, outbox) = (read_to_end(client), Arc::new(outbox));
+        let running = Arc::new(AtomicUsize::new(lists.len()));
+        let threads: Vec<_> = lists
+            .iter()
+            .map(|list| {
+                let (list, outbox, running) = (list.clone(), Arc::clone(&outbox), Arc::clone(&running));
+                std::thread::spawn(move || {
+                    let mut tally = Tally::default();
+                    for packet in list {
+                        if outbox.push(packet, &mut tally) {
+                            outbox.flush(&mut tally);
+                        }
+                    }
+                    running.fetch_sub(1, Ordering::Release);
+                    outbox.wake();
+                    tally
+                })
+            })
+            .collect();
+        let mut tally = run(&outbox, || running.load(Ordering::Acquire) == 0).await;
+        for thread in threads {
+            let other = thread.join().unwrap();
+            tally.bytes += other.bytes;
+            for (own, other) in tally.packets.iter_mut().zip(other.packets) {
+                *own += other;
+            }
+        }
+        drop(outbox);
+        (received.join().unwrap(), tally)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        #[test]
+        fn what_threads_push_at_once_arrives_whole_and_in_each_ones_order(
+            sizes in prop::collection::vec(packets(), 1..4),
+        ) {
+            let lists: Vec<Vec<_>> = sizes
+                .iter()
+                .enumerate()
+                .map(|(thread, sizes)| {
+                    let packet = |(number, (text, attachment)): (usize, &(usize, Option<usize>))| {
+                        let attachments = attachment.map(|bytes| vec![number as u8; bytes].into());
+                        let name = format!("{thread}.{number}:");
+                        let text = "x".repeat(*text);
+                        Arc::new(Encoded::with_attachments(&["4", &name, &text], attachments.into_iter().collect()))
+                    };
+                    sizes.iter().enumerate().map(packet).collect()
+                })
+                .collect();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let (received, tally) = runtime.block_on(race(&lists));
+            prop_assert_eq!(tally.bytes, received.len() as u64);
+            prop_assert_eq!(tally.packets.iter().sum::<u64>(), lists.iter().map(Vec::len).sum::<usize>() as u64);
+            // No packet is the beginning of another one, so what comes next says whose it is.
+            let (mut rest, mut lists) = (&*received, lists.iter().map(|list| &**list).collect::<Vec<_>>());
+            while !rest.is_empty() {
+                let next = lists.iter_mut().find_map(|list| {
+                    let (first, others) = list.split_first()?;
+                    let behind = rest.strip_prefix(first.frames(FORM))?;
+                    *list = others;
+                    Some(behind)
+                });
+                prop_assert!(next.is_some(), "{} bytes before the end", rest.len());
+                rest = next.unwrap_or_default();
+            }
+            prop_assert!(lists.iter().all(|list| list.is_empty()), "packets are missing");
         }
     }
 }

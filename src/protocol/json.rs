@@ -438,7 +438,7 @@ impl<'a> Scanner<'a> {
             }
             self.next_item();
         }
-        if is_placeholder && !number.is_some_and(|number| number < attachments) {
+        if is_placeholder && number.is_none_or(|number| number >= attachments) {
             return Err(JsonError);
         }
         Ok(())
@@ -558,7 +558,7 @@ mod tests {
             (r#"["e",{"\u005fplaceholder":true,"num":7}]"#, 1, false),
             (r#"["e",{"x":{"_placeholder": true , "num": 3 }}]"#, 1, false),
         ] {
-            assert_eq!(Array::parse(text).is_ok(), true, "{text}");
+            assert!(Array::parse(text).is_ok(), "{text}");
             assert_eq!(check_placeholders(text, attachments).is_ok(), good, "{text}");
         }
     }

@@ -240,13 +240,9 @@ mod tests {
         Packet::decode(text, 10)
     }
 
-    #[test]
-    fn packets_are_read_field_by_field() {
-        let with_array = |packet: Packet<'static>| Packet {
-            array: Array::parse(packet.json).ok(),
-            ..packet
-        };
-        let bare = Packet {
+    /// An event without anything in it.
+    fn bare() -> Packet<'static> {
+        Packet {
             array: None,
             kind: Kind::Event,
             attachments: 0,
@@ -255,13 +251,24 @@ mod tests {
             id: None,
             json: "",
             old_ack: false,
-        };
-        for (text, expected) in [
+        }
+    }
+
+    fn check(table: impl IntoIterator<Item = (&'static str, Packet<'static>)>) {
+        for (text, expected) in table {
+            let array = Array::parse(expected.json).ok();
+            assert_eq!(decode(text), Ok(Packet { array, ..expected }), "{text}");
+        }
+    }
+
+    #[test]
+    fn events_and_acks_are_read_field_by_field() {
+        check([
             (
                 r#"2["hello",1]"#,
                 Packet {
                     json: r#"["hello",1]"#,
-                    ..bare
+                    ..bare()
                 },
             ),
             (
@@ -270,7 +277,7 @@ mod tests {
                     namespace: "/admin",
                     id: Some(13),
                     json: r#"["x"]"#,
-                    ..bare
+                    ..bare()
                 },
             ),
             (
@@ -280,7 +287,7 @@ mod tests {
                     namespace: "/admin",
                     id: Some(13),
                     json: "[]",
-                    ..bare
+                    ..bare()
                 },
             ),
             (
@@ -290,64 +297,36 @@ mod tests {
                     id: Some(7),
                     json: "[1]",
                     old_ack: true,
-                    ..bare
+                    ..bare()
                 },
             ),
             (
-                "0",
+                "2[1,2]",
                 Packet {
-                    kind: Kind::Connect,
-                    ..bare
+                    json: "[1,2]",
+                    ..bare()
                 },
             ),
             (
-                "0/nsp",
+                r#"2["error"]"#,
                 Packet {
-                    kind: Kind::Connect,
-                    namespace: "/nsp",
-                    ..bare
+                    json: r#"["error"]"#,
+                    ..bare()
                 },
             ),
-            (
-                "0/nsp,",
-                Packet {
-                    kind: Kind::Connect,
-                    namespace: "/nsp",
-                    ..bare
-                },
-            ),
-            (
-                "0/,{}",
-                Packet {
-                    kind: Kind::Connect,
-                    json: "{}",
-                    ..bare
-                },
-            ),
-            (
-                "0/nsp?tok=1&x=%20y,",
-                Packet {
-                    kind: Kind::Connect,
-                    namespace: "/nsp",
-                    query: "tok=1&x=%20y",
-                    ..bare
-                },
-            ),
-            (
-                "1/nsp,",
-                Packet {
-                    kind: Kind::Disconnect,
-                    namespace: "/nsp",
-                    ..bare
-                },
-            ),
+        ]);
+    }
+
+    #[test]
+    fn announced_attachments_are_read() {
+        check([
             (
                 r#"51-/a,["e",{}]"#,
                 Packet {
                     attachments: 1,
                     namespace: "/a",
                     json: r#"["e",{}]"#,
-                    ..bare
+                    ..bare()
                 },
             ),
             (
@@ -357,20 +336,64 @@ mod tests {
                     attachments: 2,
                     id: Some(7),
                     json: "[1,2]",
-                    ..bare
+                    ..bare()
                 },
             ),
-            ("2[1,2]", Packet { json: "[1,2]", ..bare }),
+        ]);
+    }
+
+    #[test]
+    fn connects_and_disconnects_are_read_field_by_field() {
+        check([
             (
-                r#"2["error"]"#,
+                "0",
                 Packet {
-                    json: r#"["error"]"#,
-                    ..bare
+                    kind: Kind::Connect,
+                    ..bare()
                 },
             ),
-        ] {
-            assert_eq!(decode(text), Ok(with_array(expected)), "{text}");
-        }
+            (
+                "0/nsp",
+                Packet {
+                    kind: Kind::Connect,
+                    namespace: "/nsp",
+                    ..bare()
+                },
+            ),
+            (
+                "0/nsp,",
+                Packet {
+                    kind: Kind::Connect,
+                    namespace: "/nsp",
+                    ..bare()
+                },
+            ),
+            (
+                "0/,{}",
+                Packet {
+                    kind: Kind::Connect,
+                    json: "{}",
+                    ..bare()
+                },
+            ),
+            (
+                "0/nsp?tok=1&x=%20y,",
+                Packet {
+                    kind: Kind::Connect,
+                    namespace: "/nsp",
+                    query: "tok=1&x=%20y",
+                    ..bare()
+                },
+            ),
+            (
+                "1/nsp,",
+                Packet {
+                    kind: Kind::Disconnect,
+                    namespace: "/nsp",
+                    ..bare()
+                },
+            ),
+        ]);
     }
 
     #[test]

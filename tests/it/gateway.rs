@@ -13,7 +13,7 @@ use crate::client::http::{Request, Response, request};
 use crate::client::{DEADLINE, LOOK_AGAIN, within};
 
 /// A namespace `/` whose event `echo` is answered with its own arguments.
-pub const ECHO: &str = r#"
+pub(crate) const ECHO: &str = r#"
 [[namespace]]
 name = "/"
 [[namespace.event]]
@@ -22,7 +22,7 @@ action = "ack"
 "#;
 
 /// A running gateway.
-pub struct TestGateway {
+pub(crate) struct TestGateway {
     /// Where clients connect.
     pub address: SocketAddr,
     /// Where health and metrics are.
@@ -34,7 +34,7 @@ pub struct TestGateway {
 
 impl TestGateway {
     /// Starts a gateway with the defaults and `settings`: keys in full (`engine.eio3 = false`), `[[namespace]]` last.
-    pub async fn start(settings: &str) -> Self {
+    pub(crate) async fn start(settings: &str) -> Self {
         let ports = "server.listen = \"127.0.0.1:0\"\nadmin.listen = \"127.0.0.1:0\"\n";
         let config = Config::from_toml(&format!("{ports}{settings}")).expect("settings of a test");
         let server = Server::bind(config).await.expect("free ports");
@@ -49,34 +49,34 @@ impl TestGateway {
     }
 
     /// A gateway as it is without any setting.
-    pub async fn plain() -> Self {
+    pub(crate) async fn plain() -> Self {
         Self::start("").await
     }
 
     /// Begins to drain, as the first signal does.
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         (self.stop)();
     }
 
     /// Stops at once, as the second signal does.
-    pub fn stop_now(&self) {
+    pub(crate) fn stop_now(&self) {
         (self.stop_now)();
     }
 
     /// Waits until the gateway has stopped by itself.
-    pub async fn ended(&mut self) -> Ended {
+    pub(crate) async fn ended(&mut self) -> Ended {
         within(self.task.take().expect("a gateway that runs"))
             .await
             .expect("no panic")
     }
 
     /// A GET on the admin listener.
-    pub async fn admin_get(&self, target: &str) -> Response {
+    pub(crate) async fn admin_get(&self, target: &str) -> Response {
         request(self.admin, &Request::get(target)).await
     }
 
     /// The value of a series in /metrics, `None` where it is missing.
-    pub async fn metric(&self, series: &str) -> Option<f64> {
+    pub(crate) async fn metric(&self, series: &str) -> Option<f64> {
         let metrics = self.admin_get("/metrics").await;
         let wanted = sorted(series);
         let mut lines = metrics.text().lines().filter_map(|line| line.rsplit_once(' '));
@@ -84,7 +84,7 @@ impl TestGateway {
     }
 
     /// Waits until a series in /metrics has this value.
-    pub async fn reaches(&self, series: &str, value: f64) {
+    pub(crate) async fn reaches(&self, series: &str, value: f64) {
         let started = Instant::now();
         loop {
             let now = self.metric(series).await;
@@ -97,7 +97,7 @@ impl TestGateway {
     }
 
     /// Waits until this many sessions have ended for this reason.
-    pub async fn has_ended(&self, reason: &str, sessions: f64) {
+    pub(crate) async fn has_ended(&self, reason: &str, sessions: f64) {
         self.reaches(&format!("roomcast_disconnects_total{{reason=\"{reason}\"}}"), sessions)
             .await;
     }

@@ -8,20 +8,20 @@ use super::http::{Connection, Request, Response};
 use super::payload::Packet;
 
 /// First bytes of frames: FIN and the opcode.
-pub const TEXT: u8 = 0x81;
-pub const BINARY: u8 = 0x82;
-pub const CLOSE: u8 = 0x88;
-pub const PING: u8 = 0x89;
-pub const PONG: u8 = 0x8a;
+pub(crate) const TEXT: u8 = 0x81;
+pub(crate) const BINARY: u8 = 0x82;
+pub(crate) const CLOSE: u8 = 0x88;
+pub(crate) const PING: u8 = 0x89;
+pub(crate) const PONG: u8 = 0x8a;
 /// The same without FIN.
-pub const TEXT_START: u8 = 0x01;
-pub const BINARY_START: u8 = 0x02;
-pub const CONTINUATION: u8 = 0x00;
-pub const CONTINUATION_END: u8 = 0x80;
+pub(crate) const TEXT_START: u8 = 0x01;
+pub(crate) const BINARY_START: u8 = 0x02;
+pub(crate) const CONTINUATION: u8 = 0x00;
+pub(crate) const CONTINUATION_END: u8 = 0x80;
 
 /// A frame from the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Frame {
+pub(crate) enum Frame {
     Text(String),
     Binary(Vec<u8>),
     Ping(Vec<u8>),
@@ -34,7 +34,7 @@ pub enum Frame {
 
 /// The client's end of a WebSocket.
 #[derive(Debug)]
-pub struct WebSocket {
+pub(crate) struct WebSocket {
     pub connection: Connection,
     /// The answer that opened it.
     pub response: Response,
@@ -42,7 +42,7 @@ pub struct WebSocket {
 
 impl WebSocket {
     /// Opens a WebSocket; the answer is the error where it is refused.
-    pub async fn try_open(address: SocketAddr, upgrade: &Request) -> Result<Self, Response> {
+    pub(crate) async fn try_open(address: SocketAddr, upgrade: &Request) -> Result<Self, Response> {
         let mut connection = Connection::open(address).await;
         let response = connection.request(upgrade).await;
         if response.status == 101 {
@@ -52,30 +52,30 @@ impl WebSocket {
         }
     }
 
-    pub async fn open(address: SocketAddr, target: &str) -> Self {
+    pub(crate) async fn open(address: SocketAddr, target: &str) -> Self {
         Self::try_open(address, &Request::upgrade(target))
             .await
             .expect("an upgrade")
     }
 
-    pub async fn send_text(&mut self, text: &str) {
+    pub(crate) async fn send_text(&mut self, text: &str) {
         self.send_frame(TEXT, text.as_bytes()).await;
     }
 
-    pub async fn send_binary(&mut self, bytes: &[u8]) {
+    pub(crate) async fn send_binary(&mut self, bytes: &[u8]) {
         self.send_frame(BINARY, bytes).await;
     }
 
-    pub async fn send_frame(&mut self, first: u8, payload: &[u8]) {
+    pub(crate) async fn send_frame(&mut self, first: u8, payload: &[u8]) {
         self.connection.write(&frame(first, payload)).await;
     }
 
-    pub async fn send_raw(&mut self, bytes: &[u8]) {
+    pub(crate) async fn send_raw(&mut self, bytes: &[u8]) {
         self.connection.write(bytes).await;
     }
 
     /// The next frame, whatever it is.
-    pub async fn next(&mut self) -> Frame {
+    pub(crate) async fn next(&mut self) -> Frame {
         let Some(head) = self.connection.take(2).await else {
             return Frame::End;
         };
@@ -102,7 +102,7 @@ impl WebSocket {
     }
 
     /// The next frame, which must be text.
-    pub async fn text(&mut self) -> String {
+    pub(crate) async fn text(&mut self) -> String {
         match self.next().await {
             Frame::Text(text) => text,
             other => panic!("expected text, got {other:?}"),
@@ -110,13 +110,13 @@ impl WebSocket {
     }
 
     /// Asserts that the server closes next, with this code or without one, and then ends the connection.
-    pub async fn is_closed(&mut self, code: Option<u16>) {
+    pub(crate) async fn is_closed(&mut self, code: Option<u16>) {
         assert_eq!(self.next().await, Frame::Close(code));
         self.ends().await;
     }
 
     /// Reads on until the server closes and ends the connection, and returns the code of its close frame.
-    pub async fn close_code(&mut self) -> Option<u16> {
+    pub(crate) async fn close_code(&mut self) -> Option<u16> {
         loop {
             match self.next().await {
                 Frame::Close(code) => {
@@ -130,13 +130,13 @@ impl WebSocket {
     }
 
     /// Answers a close frame and asserts that the server then ends the connection.
-    pub async fn ends(&mut self) {
+    pub(crate) async fn ends(&mut self) {
         self.send_frame(CLOSE, &[]).await;
         assert_eq!(self.next().await, Frame::End);
     }
 
     /// Sends one Engine.IO packet in the form that WebSockets of this version carry.
-    pub async fn send_packet(&mut self, eio: u8, packet: &Packet) {
+    pub(crate) async fn send_packet(&mut self, eio: u8, packet: &Packet) {
         match packet {
             Packet::Text(text) => self.send_text(text).await,
             Packet::Binary(bytes) if eio == 4 => self.send_binary(bytes).await,
@@ -145,7 +145,7 @@ impl WebSocket {
     }
 
     /// Receives one Engine.IO packet; panics at the end.
-    pub async fn packet(&mut self, eio: u8) -> Packet {
+    pub(crate) async fn packet(&mut self, eio: u8) -> Packet {
         match self.next().await {
             Frame::Text(text) => Packet::Text(text),
             Frame::Binary(bytes) if eio == 4 => Packet::Binary(bytes),
@@ -163,7 +163,7 @@ fn big_endian(bytes: &[u8]) -> usize {
 }
 
 /// A masked frame, as clients must send it.
-pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mask = [0x37, 0xfa, 0x21, 0x3d];
     let mut bytes = head(first, 0x80, payload.len() as u64);
     bytes.extend_from_slice(&mask);
@@ -172,12 +172,12 @@ pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 /// A frame without a mask, which clients must not send.
-pub fn unmasked_frame(first: u8, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn unmasked_frame(first: u8, payload: &[u8]) -> Vec<u8> {
     [head(first, 0, payload.len() as u64), payload.to_vec()].concat()
 }
 
 /// The head of a masked frame that promises `length` bytes, and its mask; what follows is up to the test.
-pub fn promise(first: u8, length: u64) -> Vec<u8> {
+pub(crate) fn promise(first: u8, length: u64) -> Vec<u8> {
     [head(first, 0x80, length), vec![0; 4]].concat()
 }
 

@@ -4,21 +4,21 @@
 
 use std::time::Duration;
 
-pub mod frames;
-pub mod http;
-pub mod payload;
-pub mod polling;
-pub mod socket;
+pub(crate) mod frames;
+pub(crate) mod http;
+pub(crate) mod payload;
+pub(crate) mod polling;
+pub(crate) mod socket;
 
 /// The longest a test waits for any one thing; reaching it is a failure.
-pub const DEADLINE: Duration = Duration::from_secs(10);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
 
 /// How long to wait before looking at a fact again.
-pub const LOOK_AGAIN: Duration = Duration::from_millis(10);
+pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Waits for `future`, but not for ever.
 #[track_caller]
-pub fn within<F: Future>(future: F) -> impl Future<Output = F::Output> {
+pub(crate) fn within<F: Future>(future: F) -> impl Future<Output = F::Output> {
     let caller = std::panic::Location::caller();
     async move {
         match tokio::time::timeout(DEADLINE, future).await {

@@ -6,19 +6,19 @@ use serde_json::Value;
 
 /// An Engine.IO packet: text begins with its type, binary is a message's bytes alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Packet {
+pub(crate) enum Packet {
     Text(String),
     Binary(Vec<u8>),
 }
 
 impl Packet {
-    pub fn text(text: &str) -> Self {
+    pub(crate) fn text(text: &str) -> Self {
         Self::Text(text.into())
     }
 
     /// The packet's text; panics where it is binary.
     #[track_caller]
-    pub fn as_text(&self) -> &str {
+    pub(crate) fn as_text(&self) -> &str {
         match self {
             Self::Text(text) => text,
             Self::Binary(bytes) => panic!("expected text, got bytes {bytes:02x?}"),
@@ -26,7 +26,7 @@ impl Packet {
     }
 
     /// The form that text payloads carry.
-    pub fn printed(&self, eio: u8) -> String {
+    pub(crate) fn printed(&self, eio: u8) -> String {
         match self {
             Self::Text(text) => text.clone(),
             Self::Binary(bytes) if eio == 4 => format!("b{}", STANDARD.encode(bytes)),
@@ -36,7 +36,7 @@ impl Packet {
 
     /// Reads the form that text payloads carry.
     #[track_caller]
-    pub fn parsed(eio: u8, text: &str) -> Self {
+    pub(crate) fn parsed(eio: u8, text: &str) -> Self {
         let Some(base64) = text.strip_prefix('b') else {
             return Self::text(text);
         };
@@ -50,12 +50,12 @@ impl Packet {
 }
 
 /// Text packets in one list.
-pub fn texts(packets: &[&str]) -> Vec<Packet> {
+pub(crate) fn texts(packets: &[&str]) -> Vec<Packet> {
     packets.iter().map(|text| Packet::text(text)).collect()
 }
 
 /// Packets as a text payload of this version.
-pub fn encode(eio: u8, packets: &[Packet]) -> String {
+pub(crate) fn encode(eio: u8, packets: &[Packet]) -> String {
     let printed: Vec<_> = packets.iter().map(|packet| packet.printed(eio)).collect();
     if eio == 4 {
         return printed.join("\x1e");
@@ -67,7 +67,7 @@ pub fn encode(eio: u8, packets: &[Packet]) -> String {
 }
 
 /// Packets as a v3 binary payload.
-pub fn encode_v3_binary(packets: &[Packet]) -> Vec<u8> {
+pub(crate) fn encode_v3_binary(packets: &[Packet]) -> Vec<u8> {
     let mut payload = Vec::new();
     for packet in packets {
         let (kind, body) = match packet {
@@ -84,7 +84,7 @@ pub fn encode_v3_binary(packets: &[Packet]) -> Vec<u8> {
 
 /// A payload from the server: v4, v3 text or v3 binary.
 #[track_caller]
-pub fn decode(eio: u8, content_type: &str, body: &[u8]) -> Vec<Packet> {
+pub(crate) fn decode(eio: u8, content_type: &str, body: &[u8]) -> Vec<Packet> {
     if content_type == "application/octet-stream" {
         assert_eq!(eio, 3, "v4 has no binary payload");
         return decode_v3_binary(body);
@@ -139,7 +139,7 @@ fn decode_v3_binary(mut body: &[u8]) -> Vec<Packet> {
 
 /// A Socket.IO packet from the server, taken apart.
 #[derive(Clone, Debug, PartialEq)]
-pub struct SocketPacket {
+pub(crate) struct SocketPacket {
     pub kind: char,
     pub attachments: usize,
     pub namespace: String,
@@ -153,7 +153,7 @@ pub struct SocketPacket {
 impl SocketPacket {
     /// Reads an Engine.IO text packet that carries one.
     #[track_caller]
-    pub fn parse(text: &str) -> Self {
+    pub(crate) fn parse(text: &str) -> Self {
         let rest = text
             .strip_prefix('4')
             .unwrap_or_else(|| panic!("not a message: {text:?}"));

@@ -13,13 +13,13 @@ use crate::gateway::TestGateway;
 
 /// What carries a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transport {
+pub(crate) enum Transport {
     WebSocket,
     Polling,
 }
 
 /// The four kinds of clients there are.
-pub const EVERY_CLIENT: [(Transport, u8); 4] = [
+pub(crate) const EVERY_CLIENT: [(Transport, u8); 4] = [
     (Transport::WebSocket, 4),
     (Transport::Polling, 4),
     (Transport::WebSocket, 3),
@@ -34,7 +34,7 @@ enum Link {
 
 /// A client with one session.
 #[derive(Debug)]
-pub struct Client {
+pub(crate) struct Client {
     link: Link,
     pub eio: u8,
     /// The Engine.IO session id.
@@ -47,12 +47,12 @@ pub struct Client {
 
 impl Client {
     /// Opens a session and joins nothing by itself; the `40` that v3 clients get unasked is still to be read.
-    pub async fn open(gateway: &TestGateway, transport: Transport, eio: u8) -> Self {
+    pub(crate) async fn open(gateway: &TestGateway, transport: Transport, eio: u8) -> Self {
         Self::open_with(gateway, transport, eio, "").await
     }
 
     /// The same with more parameters in the query.
-    pub async fn open_with(gateway: &TestGateway, transport: Transport, eio: u8, query: &str) -> Self {
+    pub(crate) async fn open_with(gateway: &TestGateway, transport: Transport, eio: u8, query: &str) -> Self {
         let (link, sid) = match transport {
             Transport::WebSocket => {
                 let target = format!("/socket.io/?EIO={eio}&transport=websocket{query}");
@@ -79,19 +79,19 @@ impl Client {
     }
 
     /// Opens a session and joins `/`.
-    pub async fn join(gateway: &TestGateway, transport: Transport, eio: u8) -> Self {
+    pub(crate) async fn join(gateway: &TestGateway, transport: Transport, eio: u8) -> Self {
         let mut client = Self::open(gateway, transport, eio).await;
         client.enter("/").await;
         client
     }
 
     /// The commonest client: v4 over a WebSocket, in `/`.
-    pub async fn new(gateway: &TestGateway) -> Self {
+    pub(crate) async fn new(gateway: &TestGateway) -> Self {
         Self::join(gateway, Transport::WebSocket, 4).await
     }
 
     /// Joins a namespace and returns the CONNECT packet.
-    pub async fn enter(&mut self, namespace: &str) -> SocketPacket {
+    pub(crate) async fn enter(&mut self, namespace: &str) -> SocketPacket {
         if namespace == "/" && self.eio == 4 {
             self.send("40").await;
         } else if namespace != "/" {
@@ -102,7 +102,7 @@ impl Client {
     }
 
     /// The WebSocket; panics where the client polls.
-    pub fn socket(&mut self) -> &mut WebSocket {
+    pub(crate) fn socket(&mut self) -> &mut WebSocket {
         match &mut self.link {
             Link::WebSocket(socket) => socket,
             Link::Polling(_) => panic!("this client polls"),
@@ -110,19 +110,19 @@ impl Client {
     }
 
     /// The polling session; panics where the client has a WebSocket.
-    pub fn polling(&mut self) -> &mut Polling {
+    pub(crate) fn polling(&mut self) -> &mut Polling {
         match &mut self.link {
             Link::Polling(polling) => polling,
             Link::WebSocket(_) => panic!("this client has a WebSocket"),
         }
     }
 
-    pub async fn send(&mut self, text: &str) {
+    pub(crate) async fn send(&mut self, text: &str) {
         self.send_packets(&texts(&[text])).await;
     }
 
     /// Sends packets next to each other.
-    pub async fn send_packets(&mut self, packets: &[Packet]) {
+    pub(crate) async fn send_packets(&mut self, packets: &[Packet]) {
         match &mut self.link {
             Link::WebSocket(socket) => {
                 for packet in packets {
@@ -134,7 +134,7 @@ impl Client {
     }
 
     /// Sends packets that end the session, whatever the answer to them is.
-    pub async fn send_fatal(&mut self, packets: &[Packet]) {
+    pub(crate) async fn send_fatal(&mut self, packets: &[Packet]) {
         match &mut self.link {
             Link::WebSocket(_) => self.send_packets(packets).await,
             Link::Polling(polling) => {
@@ -144,7 +144,7 @@ impl Client {
     }
 
     /// The next packet that is neither a heartbeat (which is answered) nor a noop.
-    pub async fn next(&mut self) -> Packet {
+    pub(crate) async fn next(&mut self) -> Packet {
         match self.put_aside.pop_front() {
             Some(packet) => packet,
             None => self.receive().await,
@@ -169,29 +169,29 @@ impl Client {
     }
 
     /// The next packet, which must be text.
-    pub async fn text(&mut self) -> String {
+    pub(crate) async fn text(&mut self) -> String {
         self.next().await.as_text().to_owned()
     }
 
     /// The next packet, which must be Socket.IO's.
-    pub async fn packet(&mut self) -> SocketPacket {
+    pub(crate) async fn packet(&mut self) -> SocketPacket {
         SocketPacket::parse(&self.text().await)
     }
 
     /// The next event's arguments, its name first.
-    pub async fn event(&mut self) -> Value {
+    pub(crate) async fn event(&mut self) -> Value {
         let packet = self.packet().await;
         assert_eq!(packet.kind, '2', "expected an event: {packet:?}");
         packet.data
     }
 
     /// Asserts what the next event is.
-    pub async fn hears(&mut self, event: Value) {
+    pub(crate) async fn hears(&mut self, event: Value) {
         assert_eq!(self.event().await, event);
     }
 
     /// Waits for a packet that `wanted` accepts; others are put aside, in order.
-    pub async fn find(&mut self, wanted: impl Fn(&SocketPacket) -> bool) -> SocketPacket {
+    pub(crate) async fn find(&mut self, wanted: impl Fn(&SocketPacket) -> bool) -> SocketPacket {
         let is_wanted = |packet: &Packet| match packet {
             Packet::Text(text) => Some(SocketPacket::parse(text)).filter(&wanted),
             Packet::Binary(_) => None,
@@ -212,7 +212,7 @@ impl Client {
     }
 
     /// Emits an event to a namespace and waits for its acknowledgement's arguments.
-    pub async fn ask(&mut self, namespace: &str, event: &Value) -> Value {
+    pub(crate) async fn ask(&mut self, namespace: &str, event: &Value) -> Value {
         let id = self.next_id;
         self.next_id += 1;
         let prefix = if namespace == "/" {
@@ -228,21 +228,21 @@ impl Client {
     }
 
     /// Emits an event on `/` and waits for the one argument of its acknowledgement.
-    pub async fn call(&mut self, event: Value) -> Value {
+    pub(crate) async fn call(&mut self, event: Value) -> Value {
         let mut arguments = self.ask("/", &event).await;
         assert_eq!(arguments.as_array().map(Vec::len), Some(1), "{arguments}");
         arguments[0].take()
     }
 
     /// Emits an event that must succeed.
-    pub async fn does(&mut self, event: Value) -> Value {
+    pub(crate) async fn does(&mut self, event: Value) -> Value {
         let answer = self.call(event.clone()).await;
         assert_eq!(answer["ok"], true, "{event}: {answer}");
         answer
     }
 
     /// Emits an event that must be refused with this code, in a sentence that holds `part`.
-    pub async fn is_refused(&mut self, event: Value, code: &str, part: &str) {
+    pub(crate) async fn is_refused(&mut self, event: Value, code: &str, part: &str) {
         let answer = self.call(event.clone()).await;
         let message = answer["message"].as_str().unwrap_or_default();
         assert_eq!(answer["ok"], false, "{event}: {answer}");
@@ -259,7 +259,7 @@ impl Client {
     }
 
     /// Asserts that the server has ended the session; what it still sends before is read over.
-    pub async fn is_closed(&mut self) {
+    pub(crate) async fn is_closed(&mut self) {
         match &mut self.link {
             Link::WebSocket(socket) => assert_eq!(socket.close_code().await, None),
             Link::Polling(polling) => polling.is_closed().await,
