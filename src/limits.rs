@@ -1,5 +1,7 @@
 //! `[limits]`: what one client may make this node hold.
 
+use std::time::Instant;
+
 use serde::{Deserialize, Serialize};
 
 use crate::units::ByteSize;
@@ -10,6 +12,14 @@ use crate::units::ByteSize;
 pub struct Config {
     /// Connections of this node; 0 = the file-descriptor limit less 256.
     pub connections: usize,
+    /// Sessions of one address (of one /64 network for IPv6).
+    pub connections_per_ip: u32,
+    /// Handshakes a second, of this node.
+    pub handshakes_per_second: u32,
+    /// Events a second, of one socket.
+    pub events_per_second: u32,
+    /// Events that a socket may send at once; 0 = one second's worth.
+    pub events_burst: u32,
     /// Rooms that a client may be in by its own `join`.
     pub rooms_per_socket: usize,
     /// Bytes of a room's name.
@@ -22,4 +32,52 @@ pub struct Config {
     pub attachments: usize,
     /// Bytes that may wait for one client before it is cut as too slow.
     pub outbox: ByteSize,
+}
+
+/// A token bucket: lets through a rate on average and a burst at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Bucket {
+    tokens: f32,
+    at: Instant,
+}
+
+impl Bucket {
+    /// A full bucket.
+    pub fn new(burst: u32, now: Instant) -> Self {
+        Self {
+            tokens: burst as f32,
+            at: now,
+        }
+    }
+
+    /// Takes a token; false when there is none. `rate` is tokens a second, `burst` the most that the bucket holds.
+    pub fn take(&mut self, rate: u32, burst: u32, now: Instant) -> bool {
+        let elapsed = now.saturating_duration_since(self.at).as_secs_f32();
+        self.tokens = (self.tokens + elapsed * rate as f32).min(burst as f32);
+        self.at = now;
+        let has_token = self.tokens >= 1.0;
+        if has_token {
+            self.tokens -= 1.0;
+        }
+        has_token
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_bucket_lets_a_burst_through_and_then_its_rate() {
+        let start = Instant::now();
+        let mut bucket = Bucket::new(5, start);
+        let taken = |bucket: &mut Bucket, now| (0..100).filter(|_| bucket.take(10, 5, now)).count();
+        assert_eq!(taken(&mut bucket, start), 5);
+        assert_eq!(taken(&mut bucket, start + Duration::from_millis(50)), 0);
+        assert_eq!(taken(&mut bucket, start + Duration::from_millis(150)), 1);
+        assert_eq!(taken(&mut bucket, start + Duration::from_secs(60)), 5);
+        assert_eq!(taken(&mut bucket, start), 0, "a clock that stands still gives nothing");
+    }
 }

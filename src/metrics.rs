@@ -61,6 +61,21 @@ pub enum Origin {
     Client,
 }
 
+/// A limit that somebody met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// `limits.connections`.
+    Connections,
+    /// `limits.connections_per_ip`.
+    ConnectionsPerIp,
+    /// `limits.handshakes_per_second`.
+    HandshakesPerSecond,
+    /// `limits.events_per_second`.
+    EventsPerSecond,
+    /// Heartbeats and pings, which no setting changes.
+    ControlPackets,
+}
+
 /// Why an event of a client was not done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -68,6 +83,8 @@ pub enum Refusal {
     Forbidden,
     /// The arguments are not what the event takes.
     BadRequest,
+    /// More events than `limits.events_per_second`.
+    RateLimited,
     /// A limit on sizes or counts.
     TooLarge,
     /// No rule names it, or one drops it.
@@ -87,6 +104,8 @@ pub enum Action {
     Publish,
     /// Relays where the rule says.
     Broadcast,
+    /// Says who is in a room.
+    Members,
     /// Answers with the arguments.
     Ack,
     /// Nothing.
@@ -115,11 +134,17 @@ label!(Handshake {
 label!(Upgrade { Done => "done", TimedOut => "timed_out", Failed => "failed" });
 label!(Origin { Client => "client" });
 label!(Refusal {
-    Forbidden => "forbidden", BadRequest => "bad_request", TooLarge => "too_large", NoRule => "no_rule",
+    Forbidden => "forbidden", BadRequest => "bad_request", RateLimited => "rate_limited", TooLarge => "too_large", NoRule => "no_rule",
     Unavailable => "unavailable",
 });
 label!(Action {
-    Join => "join", Leave => "leave", Publish => "publish", Broadcast => "broadcast", Ack => "ack", Drop => "drop",
+    Join => "join", Leave => "leave", Publish => "publish", Broadcast => "broadcast", Members => "members", Ack => "ack", Drop => "drop",
+});
+
+label!(Limit {
+    Connections => "connections", ConnectionsPerIp => "connections_per_ip",
+    HandshakesPerSecond => "handshakes_per_second", EventsPerSecond => "events_per_second",
+    ControlPackets => "control_packets",
 });
 
 /// Labels of a handshake whose transport or protocol is none that we know.
@@ -162,6 +187,7 @@ pub struct Metrics {
     /// Packets handed to members by broadcasts.
     pub deliveries: IntCounter,
     dropped: Vec<IntCounter>,
+    rate_limited: Vec<IntCounter>,
     outbox_bytes: IntGauge,
     event_duration: Vec<Histogram>,
     /// 1 while draining.
@@ -220,6 +246,10 @@ impl Metrics {
             dropped: counters(
                 new.counter_vec("dropped_total", "Events not done, by reason", &["reason"])?,
                 Refusal::LABELS,
+            ),
+            rate_limited: counters(
+                new.counter_vec("rate_limited_total", "Times that a limit was met", &["limit"])?,
+                Limit::LABELS,
             ),
             outbox_bytes: new.gauge("outbox_bytes", "Bytes that wait for clients")?,
             event_duration: new.event_duration()?,
@@ -283,6 +313,11 @@ impl Metrics {
     /// An event was not done.
     pub fn refused(&self, refusal: Refusal) {
         self.dropped[refusal as usize].inc();
+    }
+
+    /// A limit was met.
+    pub fn limited(&self, limit: Limit) {
+        self.rate_limited[limit as usize].inc();
     }
 
     /// An event was done, or refused, after this time.

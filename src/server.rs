@@ -22,7 +22,7 @@ use crate::drain::{Stop, drain};
 use crate::engine::{Engine, Peer};
 use crate::http::{self, Body, Lease};
 use crate::hub::Hub;
-use crate::metrics::Metrics;
+use crate::metrics::{Limit, Metrics};
 use crate::ops::admin::Admin;
 use crate::ops::demo;
 use crate::ops::health::Health;
@@ -151,7 +151,7 @@ pub async fn serve(config: crate::config::Config) -> Result<Ended, ServeError> {
             if is_second {
                 stopper.stop_now();
             } else {
-                info!("stopping: a second signal stops at once");
+                info!("stopping (a second signal stops at once)");
                 stopper.stop();
             }
             is_second = true;
@@ -267,7 +267,10 @@ async fn accept(listener: TcpListener, parts: Arc<Parts>, port: Port, closed: wa
                         (port, Arc::new(lease)),
                         closed.clone(),
                     ))),
-                    None => drop(stream.try_write(FULL)),
+                    None => {
+                        parts.admin.metrics.limited(Limit::Connections);
+                        drop(stream.try_write(FULL));
+                    }
                 }
             }
             Err(error) => {
@@ -320,11 +323,10 @@ impl Parts {
         let (hub, _) = Hub::new(cores, Arc::clone(&metrics));
         let health = Arc::new(Health::new(connections_max));
         let server = &config.server;
-        let outbox_bytes_max = config.limits.outbox.0;
         let engine = Arc::new(Engine::new(
             config.engine.clone(),
             &server.origins,
-            outbox_bytes_max,
+            &config.limits,
             Arc::clone(&ids),
             Arc::clone(&metrics),
         ));

@@ -12,40 +12,27 @@ const AUTH: &str = "tokens and webhooks come with a later version; so far there 
 const WEBHOOK: &str = "webhooks come with a later version";
 const RECOVERY: &str = "recovery of missed events comes with a later version";
 const ADMIN_UI: &str = "the admin page comes with a later version";
-const PRESENCE: &str = "presence comes with a later version";
-const STAMP: &str = "stamps come with a later version";
 const STREAM: &str = "streams come with a later version";
 
 /// Sections and keys of later versions.
-const SETTINGS: [(&str, &str); 18] = [
+const SETTINGS: [(&str, &str); 12] = [
     ("server.proxy_protocol", PROXY_PROTOCOL),
     ("server.client_bundle", CLIENT_BUNDLE),
     ("server.tls", TLS),
-    ("limits.connections_per_ip", LIMIT),
     ("limits.sockets_per_user", LIMIT),
-    ("limits.handshakes_per_second", LIMIT),
-    ("limits.events_per_second", LIMIT),
-    ("limits.events_burst", LIMIT),
     ("cluster", CLUSTER),
     ("token", TOKEN),
     ("webhook", WEBHOOK),
     ("recovery", RECOVERY),
     ("admin.tls", TLS),
     ("admin_ui", ADMIN_UI),
-    ("namespace.presence", PRESENCE),
-    ("namespace.stamp", STAMP),
     ("namespace.auth", AUTH),
     ("namespace.event.stream", STREAM),
 ];
 
 /// Values of later versions, for keys of this one.
-const VALUES: [(&str, &str, &str); 5] = [
+const VALUES: [(&str, &str, &str); 4] = [
     ("namespace.otherwise", "webhook", WEBHOOK),
-    (
-        "namespace.event.action",
-        "members",
-        "lists of members come with a later version",
-    ),
     ("namespace.event.action", "refresh", TOKEN),
     ("namespace.event.action", "webhook", WEBHOOK),
     ("namespace.event.action", "stream", STREAM),

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use hyper::body::Incoming;
-use hyper::header::{CONNECTION, HeaderValue, RETRY_AFTER, SET_COOKIE, USER_AGENT};
+use hyper::header::{CONNECTION, HOST, HeaderValue, ORIGIN, RETRY_AFTER, SET_COOKIE, USER_AGENT};
 use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::json;
+use tracing::debug;
 
 use super::Engine;
+use super::admission::Place;
 use super::config::TransportName;
 use super::directory::{Entry, Mail, Mailbox};
 use super::origin::{self, Verdict};
@@ -45,6 +47,14 @@ pub struct Peer {
     pub lease: Arc<Lease>,
 }
 
+/// A client that was let in.
+#[derive(Debug)]
+pub(super) struct Newcomer {
+    pub(super) version: Version,
+    pub(super) address: IpAddr,
+    pub(super) place: Option<Box<Place>>,
+}
+
 /// What became of a request.
 #[derive(Debug)]
 pub struct Handled {
@@ -66,7 +76,8 @@ enum Kind {
         sid: Sid,
         upgrade: OnUpgrade,
         form: WebSocketForm,
-        peer: Peer,
+        client: Newcomer,
+        lease: Arc<Lease>,
     },
     Probe {
         entry: Entry,
@@ -171,18 +182,38 @@ impl Engine {
         } else {
             match self.admit(&request, &query, &verdict, is_upgrade) {
                 Err(refusal) => {
+                    debug!(
+                        address = %peer.address,
+                        origin = ?request.headers().get(ORIGIN),
+                        host = ?request.headers().get(HOST),
+                        why = refusal.message(),
+                        "request refused"
+                    );
                     if query.sid.is_none() {
                         self.metrics
                             .handshake(query.transport.map(label), query.version, refusal.result());
                     }
                     Handled::refuse(refusal, is_upgrade)
                 }
-                Ok(Admitted::Handshake(version, TransportName::Polling)) => {
-                    self.open_polling(&request, &query, version, peer.address)
-                }
-                Ok(Admitted::Handshake(version, TransportName::Websocket)) => {
-                    self.open_websocket(&mut request, &query, version, peer)
-                }
+                Ok(Admitted::Handshake(version, transport)) => match self.admission.admit(peer.address) {
+                    Ok(place) => {
+                        let client = Newcomer {
+                            version,
+                            address: peer.address,
+                            place,
+                        };
+                        match transport {
+                            TransportName::Polling => self.open_polling(&request, &query, client),
+                            TransportName::Websocket => self.open_websocket(&mut request, &query, client, peer.lease),
+                        }
+                    }
+                    Err(limit) => {
+                        debug!(address = %peer.address, limit = limit.as_str(), "handshake refused");
+                        self.metrics
+                            .handshake(Some(label(transport)), Some(version), Handshake::Unavailable);
+                        Handled::refuse(Refusal::Unavailable, is_upgrade)
+                    }
+                },
                 Ok(Admitted::Probe(entry)) => self.probe(&mut request, &query, entry, peer.lease),
                 Ok(Admitted::Request(entry, mailbox)) => {
                     Handled::answer(requests::answer(self, request, &query, &entry, &mailbox).await)
@@ -265,13 +296,8 @@ impl Engine {
         Ok(Admitted::Handshake(version, transport))
     }
 
-    fn open_polling(
-        self: &Arc<Self>,
-        request: &Request<Incoming>,
-        query: &Query,
-        version: Version,
-        address: IpAddr,
-    ) -> Handled {
+    fn open_polling(self: &Arc<Self>, request: &Request<Incoming>, query: &Query, client: Newcomer) -> Handled {
+        let version = client.version;
         let Ok(sid) = self.ids.next() else {
             return Handled::refuse(Refusal::Unavailable, false);
         };
@@ -292,7 +318,7 @@ impl Engine {
             binary_only: query.is_ancient && !text_only,
             double_utf8: false,
         };
-        let session = Session::polling(Arc::clone(self), sid, form, packets_max, address);
+        let session = Session::polling(Arc::clone(self), sid, form, packets_max, client);
         let payload = session.first_answer(form);
         let mut response = requests::payload_response(self, request.headers(), query, payload);
         if !self.config.cookie.is_empty() {
@@ -317,9 +343,10 @@ impl Engine {
         self: &Arc<Self>,
         request: &mut Request<Incoming>,
         query: &Query,
-        version: Version,
-        peer: Peer,
+        client: Newcomer,
+        lease: Arc<Lease>,
     ) -> Handled {
+        let version = client.version;
         let Ok(sid) = self.ids.next() else {
             return Handled::refuse(Refusal::Unavailable, true);
         };
@@ -339,7 +366,8 @@ impl Engine {
                 sid,
                 upgrade,
                 form,
-                peer,
+                client,
+                lease,
             })),
         }
     }
@@ -399,10 +427,11 @@ impl Opening {
                 sid,
                 upgrade,
                 form,
-                peer,
+                client,
+                lease,
             } => {
-                let opened = Opened::wait(upgrade, form, peer.lease).await?;
-                Some(Session::websocket(engine, sid, opened, peer.address))
+                let opened = Opened::wait(upgrade, form, lease).await?;
+                Some(Session::websocket(engine, sid, opened, client))
             }
             Kind::Probe {
                 entry,

@@ -3,6 +3,7 @@
 //! Knows no namespaces and no rooms. A request goes in by [`Engine::handle`]; what comes out is the answer and, for a
 //! handshake, a session to be served once the answer is sent.
 
+mod admission;
 pub mod config;
 mod directory;
 mod goodbye;
@@ -27,9 +28,11 @@ pub use handshake::{Handled, Opening, Peer};
 pub use outbox::Outbox;
 pub use session::{Event, Session};
 
+use crate::limits;
 use crate::metrics::Metrics;
 use crate::protocol::encoded::Encoded;
 use crate::protocol::ids::{IdGenerator, Sid};
+use admission::Admission;
 use origin::Origins;
 
 /// Serves Engine.IO for one node.
@@ -37,6 +40,7 @@ use origin::Origins;
 pub struct Engine {
     config: Config,
     outbox_bytes_max: usize,
+    admission: Admission,
     origins: Origins,
     ids: Arc<IdGenerator>,
     directory: Directory,
@@ -54,18 +58,19 @@ struct Packets {
 }
 
 impl Engine {
-    /// An engine that admits these origins and lets `outbox_bytes_max` bytes wait for a client.
+    /// An engine that admits these origins, within these limits.
     pub fn new(
         config: Config,
         origins: &[String],
-        outbox_bytes_max: usize,
+        limits: &limits::Config,
         ids: Arc<IdGenerator>,
         metrics: Arc<Metrics>,
     ) -> Self {
         let packet = |text| Arc::new(Encoded::text(&[text]));
         Self {
             config,
-            outbox_bytes_max,
+            outbox_bytes_max: limits.outbox.0,
+            admission: Admission::new(limits, Arc::clone(&metrics)),
             origins: Origins::new(origins),
             ids,
             directory: Directory::default(),

@@ -374,6 +374,7 @@ mod tests {
     use crate::protocol::ids::IdGenerator;
 
     const FORM: WebSocketForm = WebSocketForm {
+        double_utf8: false,
         version: Version::V4,
         base64: false,
     };

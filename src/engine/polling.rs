@@ -185,6 +185,7 @@ impl Polling {
         }
         rules.double_utf8 = probe.form.double_utf8;
         rules.outbox.attach(probe.socket, probe.lease, probe.form);
+        tracing::info!(transport = Transport::WebSocket.as_str(), "upgraded");
         let metrics = &rules.engine.metrics;
         metrics.upgraded(Upgrade::Done);
         metrics.connections(Transport::Polling, rules.version).dec();

@@ -21,12 +21,14 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
 use super::Engine;
+use super::admission::Place;
 use super::directory::{Entry, Mailbox};
+use super::handshake::Newcomer;
 use super::lifecycle::{Input, Lifecycle, Output};
 use super::outbox::Outbox;
 use super::polling::Polling;
 use super::websocket::{self, Frame, FrameError, FrameReader, Opened};
-use crate::metrics::{Tally, Transport};
+use crate::metrics::{Limit, Tally, Transport};
 use crate::protocol::encoded::Encoded;
 use crate::protocol::engine::{Message, Packet, PacketError, decode_binary, decode_text};
 use crate::protocol::ids::Sid;
@@ -69,6 +71,8 @@ pub struct Session {
     alarm: Option<Instant>,
     turn: u16,
     address: IpAddr,
+    /// Counts the session of its address.
+    _place: Option<Box<Place>>,
 }
 
 /// The transport in use.
@@ -105,32 +109,26 @@ impl Session {
         sid: Sid,
         form: PayloadForm,
         packets_max: usize,
-        address: IpAddr,
+        client: Newcomer,
     ) -> Box<Self> {
         let mailbox = Arc::new(Mailbox::default());
         let link = Link::Polling(Box::new(Polling::new(Arc::clone(&mailbox), form, packets_max)));
-        Self::open(engine, sid, form.version, (link, Some(mailbox)), address)
+        Self::open(engine, sid, (link, Some(mailbox)), client)
     }
 
     /// A session that begins on a WebSocket.
-    pub(super) fn websocket(engine: Arc<Engine>, sid: Sid, opened: Opened, address: IpAddr) -> Box<Self> {
+    pub(super) fn websocket(engine: Arc<Engine>, sid: Sid, opened: Opened, client: Newcomer) -> Box<Self> {
         let reader = FrameReader::new(engine.config.max_payload.0);
-        let version = opened.form.version;
-        let mut session = Self::open(engine, sid, version, (Link::WebSocket(reader), None), address);
+        let mut session = Self::open(engine, sid, (Link::WebSocket(reader), None), client);
         session.rules.double_utf8 = opened.form.double_utf8;
         session.rules.outbox.attach(opened.socket, opened.lease, opened.form);
         session.take_leftover(&opened.leftover);
         session
     }
 
-    fn open(
-        engine: Arc<Engine>,
-        sid: Sid,
-        version: Version,
-        link: (Link, Option<Arc<Mailbox>>),
-        address: IpAddr,
-    ) -> Box<Self> {
+    fn open(engine: Arc<Engine>, sid: Sid, link: (Link, Option<Arc<Mailbox>>), client: Newcomer) -> Box<Self> {
         let (link, mailbox) = link;
+        let version = client.version;
         let now = Instant::now();
         let is_websocket = matches!(link, Link::WebSocket(_));
         let lifecycle = Lifecycle::new(&engine.config, version, is_websocket, rand::random(), now.into_std());
@@ -162,7 +160,8 @@ impl Session {
             clock,
             alarm: None,
             turn: MESSAGES_PER_TURN,
-            address,
+            address: client.address,
+            _place: client.place,
         })
     }
 
@@ -418,7 +417,8 @@ impl Rules {
             (self.controls, self.controls_since) = (0, now);
         }
         self.controls += 1;
-        if self.controls > CONTROLS_MAX {
+        if self.controls == CONTROLS_MAX {
+            self.engine.metrics.limited(Limit::ControlPackets);
             self.ending.get_or_insert(Reason::RateLimited);
         }
     }

@@ -20,11 +20,12 @@ use parking_lot::Mutex;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
-pub use shard::NewSocket;
+pub use shard::{Moved, NewSocket};
 pub use target::{Broadcast, Rooms, Target};
 
 use crate::metrics::{Metrics, Origin, Tally};
 use crate::protocol::encoded::Encoded;
+use crate::protocol::ids::SocketId;
 use delivery::Queued;
 use shard::Shard;
 
@@ -94,27 +95,35 @@ impl Hub {
         }
     }
 
-    /// Takes a socket out of all its rooms. Nothing is delivered to it from now on.
-    pub fn remove(&self, key: SocketKey) {
-        self.shard(key).remove(key.slot);
+    /// Takes a socket out of all its rooms, and returns them. Nothing is delivered to it from now on.
+    pub fn remove(&self, key: SocketKey) -> Vec<Name> {
+        self.shard(key).remove(key.slot)
     }
 
-    /// Puts a socket into rooms, all or none: none where it would be in more than `rooms_max`. The rooms it is in now.
+    /// Puts a socket into rooms, all or none: none where it would be in more than `rooms_max`.
     ///
     /// # Errors
     /// With the number of rooms that it would be in, when those are too many.
-    pub fn join(&self, key: SocketKey, rooms: &[CompactString], rooms_max: usize) -> Result<Vec<Name>, usize> {
+    pub fn join(&self, key: SocketKey, rooms: &[CompactString], rooms_max: usize) -> Result<Moved, usize> {
         self.shard(key).join(key.slot, rooms, rooms_max)
     }
 
-    /// Takes a socket out of rooms. The rooms it is in now.
-    pub fn leave(&self, key: SocketKey, rooms: &[CompactString]) -> Vec<Name> {
+    /// Takes a socket out of rooms.
+    pub fn leave(&self, key: SocketKey, rooms: &[CompactString]) -> Moved {
         self.shard(key).leave(key.slot, rooms)
     }
 
     /// The rooms that a socket is in, without its private ones.
     pub fn rooms_of(&self, key: SocketKey) -> Vec<Name> {
         self.shard(key).rooms_of(key.slot)
+    }
+
+    /// The ids that members of a room are shown by, at most `max` of them, and how many members there are.
+    pub fn members(&self, namespace: &str, room: &str, max: usize) -> (Vec<SocketId>, usize) {
+        let mut ids = Vec::new();
+        let count = |shard: &Arc<Shard>| shard.members(namespace, room, max, &mut ids);
+        let total = self.shards.iter().map(count).sum();
+        (ids, total)
     }
 
     /// Whether a socket is in a room, private ones included.

@@ -37,6 +37,15 @@ pub struct NewSocket<'a> {
     pub rooms: &'a [CompactString],
 }
 
+/// What a join or a leave came to.
+#[derive(Clone, Debug, Default)]
+pub struct Moved {
+    /// The rooms that the socket is in now, without its private ones.
+    pub rooms: Vec<Name>,
+    /// Those that it was not in before, or is in no longer.
+    pub changed: Vec<Name>,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Shard(Mutex<State>);
 
@@ -91,14 +100,14 @@ impl Shard {
         slot
     }
 
-    pub(super) fn remove(&self, slot: u32) {
+    pub(super) fn remove(&self, slot: u32) -> Vec<Name> {
         let mut state = self.0.lock();
         let state = &mut *state;
         let Some(socket) = state.sockets.try_remove(slot as usize) else {
-            return;
+            return Vec::new();
         };
         let Some(namespace) = state.namespaces.get_mut(&socket.namespace) else {
-            return;
+            return Vec::new();
         };
         for room in &socket.rooms {
             namespace.leave(slot, room);
@@ -110,48 +119,71 @@ impl Shard {
         if namespace.sockets.is_empty() {
             state.namespaces.remove(&socket.namespace);
         }
+        socket.rooms
     }
 
-    pub(super) fn join(&self, slot: u32, rooms: &[CompactString], rooms_max: usize) -> Result<Vec<Name>, usize> {
+    pub(super) fn join(&self, slot: u32, rooms: &[CompactString], rooms_max: usize) -> Result<Moved, usize> {
         let mut state = self.0.lock();
         let Some(socket) = state.sockets.get(slot as usize) else {
-            return Ok(Vec::new());
+            return Ok(Moved::default());
         };
-        let news = rooms
-            .iter()
-            .enumerate()
-            .filter(|(index, room)| !rooms[..*index].contains(room) && !socket.is_in(room))
-            .count();
+        let Some(namespace) = state.namespaces.get(&socket.namespace) else {
+            return Ok(Moved::default());
+        };
+        let news = rooms.iter().filter(|room| !namespace.has(slot, room)).count();
         let total = socket.rooms.len() + news;
         if news > 0 && total > rooms_max {
             return Err(total);
         }
-        state.enter(slot, rooms);
-        Ok(state.rooms_of(slot))
+        let changed = state.enter(slot, rooms);
+        Ok(Moved {
+            rooms: state.rooms_of(slot),
+            changed,
+        })
     }
 
-    pub(super) fn leave(&self, slot: u32, rooms: &[CompactString]) -> Vec<Name> {
+    pub(super) fn leave(&self, slot: u32, rooms: &[CompactString]) -> Moved {
         let mut state = self.0.lock();
+        let mut changed = Vec::new();
+        let State {
+            sockets, namespaces, ..
+        } = &mut *state;
+        if let Some(socket) = sockets.get_mut(slot as usize)
+            && let Some(namespace) = namespaces.get_mut(&socket.namespace)
         {
-            let State {
-                sockets, namespaces, ..
-            } = &mut *state;
-            if let Some(socket) = sockets.get_mut(slot as usize)
-                && let Some(namespace) = namespaces.get_mut(&socket.namespace)
-            {
-                for room in rooms {
-                    if let Some(at) = socket.rooms.iter().position(|name| **name == **room) {
-                        socket.rooms.remove(at); // keeps the order in which they were joined
-                        namespace.leave(slot, room);
-                    }
+            for room in rooms {
+                if namespace.leave(slot, room)
+                    && let Some(at) = socket.rooms.iter().position(|name| **name == **room)
+                {
+                    changed.push(socket.rooms.remove(at)); // keeps the order in which they were joined
                 }
             }
         }
-        state.rooms_of(slot)
+        Moved {
+            rooms: state.rooms_of(slot),
+            changed,
+        }
     }
 
     pub(super) fn rooms_of(&self, slot: u32) -> Vec<Name> {
         self.0.lock().rooms_of(slot)
+    }
+
+    /// Adds the shown ids of a room's members to `ids`, up to `max` in all, and returns how many members there are.
+    pub(super) fn members(&self, namespace: &str, room: &str, max: usize, ids: &mut Vec<SocketId>) -> usize {
+        let state = self.0.lock();
+        let Some(namespace) = state.namespaces.get(namespace) else {
+            return 0;
+        };
+        let mut count = 0;
+        for slot in namespace.slots(room) {
+            count += 1;
+            if ids.len() < max {
+                let socket = &state.sockets[slot as usize];
+                ids.push(socket.alias.as_ref().unwrap_or(&socket.id).clone());
+            }
+        }
+        count
     }
 
     pub(super) fn is_member(&self, slot: u32, room: &str) -> bool {
@@ -162,11 +194,7 @@ impl Shard {
         let Some(namespace) = state.namespaces.get(&socket.namespace) else {
             return false;
         };
-        namespace.private.get(room) == Some(&slot)
-            || namespace
-                .rooms
-                .get(room)
-                .is_some_and(|members| members.contains_key(&slot))
+        namespace.private.get(room) == Some(&slot) || namespace.has(slot, room)
     }
 
     pub(super) fn collect_rooms(&self, names: &mut HashSet<(Name, Name), RandomState>) {
@@ -197,19 +225,20 @@ impl Shard {
 }
 
 impl State {
-    /// Enters rooms, those that the socket is in already apart.
-    fn enter(&mut self, slot: u32, rooms: &[CompactString]) {
-        let Some(socket) = self.sockets.get_mut(slot as usize) else {
-            return;
-        };
-        let Some(namespace) = self.namespaces.get_mut(&socket.namespace) else {
-            return;
-        };
-        for room in rooms {
-            if !socket.is_in(room) {
-                socket.rooms.push(namespace.join(slot, room, &socket.outbox));
-            }
+    /// Enters rooms and returns those that the socket was not in already.
+    fn enter(&mut self, slot: u32, rooms: &[CompactString]) -> Vec<Name> {
+        let mut entered = Vec::new();
+        if let Some(socket) = self.sockets.get_mut(slot as usize)
+            && let Some(namespace) = self.namespaces.get_mut(&socket.namespace)
+        {
+            entered.extend(
+                rooms
+                    .iter()
+                    .filter_map(|room| namespace.join(slot, room, &socket.outbox)),
+            );
+            socket.rooms.extend(entered.iter().cloned());
         }
+        entered
     }
 
     fn rooms_of(&self, slot: u32) -> Vec<Name> {
@@ -263,34 +292,33 @@ impl State {
     }
 }
 
-impl Socket {
-    fn is_in(&self, room: &str) -> bool {
-        self.rooms.iter().any(|name| **name == *room)
-    }
-}
-
 impl Namespace {
-    /// Puts a socket into a room and returns the room's shared name.
-    fn join(&mut self, slot: u32, room: &str, outbox: &Arc<Outbox>) -> Name {
+    fn has(&self, slot: u32, room: &str) -> bool {
+        self.rooms.get(room).is_some_and(|members| members.contains_key(&slot))
+    }
+
+    /// Puts a socket into a room and returns the room's shared name; `None` where it is in it already.
+    fn join(&mut self, slot: u32, room: &str, outbox: &Arc<Outbox>) -> Option<Name> {
         if let Some((name, members)) = self.rooms.get_key_value_mut(room) {
-            members.insert(slot, Arc::clone(outbox));
-            return Arc::clone(name);
+            let is_new = members.insert(slot, Arc::clone(outbox)).is_none();
+            return is_new.then(|| Arc::clone(name));
         }
         let name: Name = room.into();
-        self.rooms
-            .entry(Arc::clone(&name))
-            .or_default()
-            .insert(slot, Arc::clone(outbox));
-        name
+        let members = self.rooms.entry(Arc::clone(&name)).or_default();
+        members.insert(slot, Arc::clone(outbox));
+        Some(name)
     }
 
-    fn leave(&mut self, slot: u32, room: &str) {
-        if let Some(members) = self.rooms.get_mut(room) {
-            members.swap_remove(&slot);
-            if members.is_empty() {
-                self.rooms.remove(room);
-            }
+    /// Takes a socket out of a room; false where it was not in it.
+    fn leave(&mut self, slot: u32, room: &str) -> bool {
+        let Some(members) = self.rooms.get_mut(room) else {
+            return false;
+        };
+        let was_in = members.swap_remove(&slot).is_some();
+        if members.is_empty() {
+            self.rooms.remove(room);
         }
+        was_in
     }
 
     /// The sockets in a room: its members, and the one whose private room it is.

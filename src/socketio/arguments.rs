@@ -7,6 +7,9 @@ use crate::metrics::Refusal;
 use crate::protocol::json;
 use crate::protocol::socket::RESERVED_EVENTS;
 
+/// Rooms that one event may name.
+const ROOMS_MAX: usize = 1000;
+
 /// Bytes of a relayed event's name.
 const EVENT_BYTES_MAX: usize = 256;
 
@@ -34,6 +37,12 @@ pub(super) fn rooms(argument: Option<&str>, bytes_max: usize) -> Result<Vec<Comp
     let names: Vec<CompactString> = names.ok_or_else(|| bad("a room must be a string or a number"))?;
     if names.is_empty() {
         return Err(bad("the list of rooms is empty"));
+    }
+    if names.len() > ROOMS_MAX {
+        return Err((
+            Refusal::TooLarge,
+            format!("{} rooms are named, {ROOMS_MAX} are allowed", names.len()),
+        ));
     }
     let mut rooms = Vec::with_capacity(names.len());
     for name in names {
@@ -84,6 +93,16 @@ pub(super) fn relayed_event(raw: Option<&str>) -> Result<(), Refused> {
         return bad(format!("the event \"{name}\" is reserved"));
     }
     Ok(())
+}
+
+/// A client's text for the log: cut.
+pub(super) fn logged(text: &str) -> &str {
+    const BYTES_SHOWN: usize = 256;
+    let mut end = text.len().min(BYTES_SHOWN);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
 }
 
 /// A room in a sentence: long names are cut.

@@ -11,11 +11,15 @@ use tokio::time::Instant;
 use tracing::{debug, error, info, trace};
 
 use super::SocketIo;
-use super::event::Held;
+use super::announce::{self, Broadcasts, Movement};
+use super::arguments::logged;
+use super::relay::Held;
 use super::rules::Rules;
 use super::values::Values;
 use crate::engine::{Event, Session};
 use crate::hub::{Name, ShardId, SocketKey};
+use crate::limits::Bucket;
+use crate::metrics::Origin;
 use crate::protocol::engine::Message;
 use crate::protocol::ids::SocketId;
 use crate::protocol::socket::{Kind, Packet};
@@ -44,6 +48,7 @@ pub(super) struct Client {
     pub(super) reads_old_acks: bool,
     /// The client left its last namespace by itself.
     has_left: bool,
+    since: Instant,
 }
 
 /// A client in one namespace.
@@ -54,6 +59,8 @@ pub(super) struct Socket {
     pub(super) id: SocketId,
     /// The id that others are shown, where knowing the real one means being able to take the session over.
     pub(super) alias: Option<SocketId>,
+    /// What it may still send.
+    pub(super) bucket: Bucket,
     /// Rooms that it may be in: the limit, and those that it was put into.
     pub(super) rooms_max: usize,
 }
@@ -93,7 +100,9 @@ impl Socket {
 /// A broken invariant ends this client and nobody else.
 impl Drop for Client {
     fn drop(&mut self) {
-        self.forget_all();
+        for farewell in self.forget_all() {
+            let _ = self.shared.hub.try_broadcast(farewell, Origin::Client); // nobody can wait here
+        }
         if std::thread::panicking() {
             self.shared.metrics.disconnected(Reason::Bug);
             error!(reason = Reason::Bug.as_str(), "disconnected");
@@ -106,7 +115,6 @@ impl Client {
         info!(
             protocol = session.version().as_str(),
             transport = session.transport().as_str(),
-            address = %session.address(),
             "connected"
         );
         let connect_by = (session.version() == Version::V4).then(|| Instant::now() + shared.connect_timeout);
@@ -120,6 +128,7 @@ impl Client {
             connect_by,
             reads_old_acks: false,
             has_left: false,
+            since: Instant::now(),
         }
     }
 
@@ -133,11 +142,7 @@ impl Client {
             if let Err(reason) = result {
                 return reason;
             }
-            if let Some(held) = self.held.take() {
-                // What this client is owed must not wait for others.
-                self.session.flush();
-                self.relay(*held).await;
-            }
+            self.relay_held().await;
             self.session.set_alarm(self.alarm());
             result = match self.session.next().await {
                 Ok(Event::Message(message)) => self.on_message(message),
@@ -154,8 +159,15 @@ impl Client {
             Reason::TransportClosed if self.has_left => Reason::ClientLeft,
             reason => reason,
         };
-        self.forget_all();
-        info!(reason = reason.as_str(), "disconnected");
+        let farewells = self.forget_all();
+        self.send_out(farewells, None);
+        self.relay_held().await;
+        info!(
+            reason = reason.as_str(),
+            transport = self.session.transport().as_str(),
+            seconds = self.since.elapsed().as_secs(),
+            "disconnected"
+        );
         self.session.close(reason).await;
     }
 
@@ -183,7 +195,7 @@ impl Client {
     }
 
     fn on_text(&mut self, text: String) -> Result<(), Reason> {
-        trace!(packet = %text.escape_debug(), "received");
+        trace!(packet = loggable(&text), "received");
         if self.partial.is_some() {
             debug!("text instead of an attachment");
             return Err(Reason::Malformed);
@@ -261,25 +273,27 @@ impl Client {
     fn on_disconnect(&mut self, namespace: &str) -> Result<(), Reason> {
         let index = self.socket(namespace)?;
         let socket = self.sockets.remove(index);
-        self.forget(&socket);
+        let farewell = self.forget(&socket);
         self.has_left = self.sockets.is_empty();
         debug!(namespace, "left");
+        self.send_out(farewell, None);
         Ok(())
     }
 
-    fn forget_all(&mut self) {
-        for socket in std::mem::take(&mut self.sockets) {
-            self.forget(&socket);
-        }
+    /// Takes all sockets out of the hub; what is to be told of that.
+    fn forget_all(&mut self) -> Broadcasts {
+        let sockets = std::mem::take(&mut self.sockets);
+        sockets.iter().flat_map(|socket| self.forget(socket)).collect()
     }
 
-    /// Takes a socket out of the hub.
-    fn forget(&self, socket: &Socket) {
-        self.shared.hub.remove(socket.key);
+    /// Takes a socket out of the hub; what is to be told of that.
+    fn forget(&self, socket: &Socket) -> Broadcasts {
+        let rooms = self.shared.hub.remove(socket.key);
         self.shared.namespaces.release(&socket.namespace, &socket.rules);
         if let Some(index) = socket.rules.index {
             self.shared.metrics.sockets(index).dec();
         }
+        announce::presence(socket, Movement::Leave, &rooms)
     }
 
     /// The place of the socket in a namespace. A packet for a namespace that was not entered ends the session, as in Node.
@@ -295,11 +309,23 @@ impl Client {
 
     /// A namespace was entered: the time to do so no longer runs.
     pub(super) fn entered(&mut self, socket: Socket) {
+        let rooms = if socket.rules.presence {
+            self.shared.hub.rooms_of(socket.key)
+        } else {
+            Vec::new()
+        };
+        let presence = announce::presence(&socket, Movement::Join, &rooms);
         if let Some(index) = socket.rules.index {
             self.shared.metrics.sockets(index).inc();
         }
         self.sockets.push(socket);
         self.connect_by = None;
         self.has_left = false;
+        self.send_out(presence, None);
     }
+}
+
+/// A packet for the log: cut, and without what clients connect with, which may be a secret.
+fn loggable(text: &str) -> &str {
+    if text.starts_with('0') { "0…" } else { logged(text) }
 }

@@ -20,6 +20,12 @@ pub struct Namespace {
     /// Whether a client must be in a room to publish to it.
     #[serde(default = "yes")]
     pub members_only: bool,
+    /// Whether `{user, socket, room, time}` is added to what clients publish.
+    #[serde(default)]
+    pub stamp: bool,
+    /// Whether a room's members are told who comes and goes.
+    #[serde(default)]
+    pub presence: bool,
     /// What becomes of events that no rule names.
     #[serde(default)]
     pub otherwise: Otherwise,
@@ -56,6 +62,8 @@ pub enum ActionName {
     Publish,
     /// Relays the event itself.
     Broadcast,
+    /// Says who is in the room in its first argument.
+    Members,
     /// Answers with the event's own arguments.
     Ack,
     /// Nothing.
@@ -82,6 +90,8 @@ impl Namespace {
             join: everything(),
             publish: everything(),
             members_only: true,
+            stamp: false,
+            presence: false,
             otherwise: Otherwise::Drop,
             event: Vec::new(),
         }

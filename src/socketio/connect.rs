@@ -1,6 +1,7 @@
 //! CONNECT: who may enter which namespace, and under which id.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use compact_str::CompactString;
 use tracing::debug;
@@ -8,6 +9,7 @@ use tracing::debug;
 use super::client::{Client, ROOT, Socket};
 use super::rules::{Found, Rules};
 use crate::hub::{Name, NewSocket};
+use crate::limits::Bucket;
 use crate::metrics::Tally;
 use crate::protocol::Version;
 use crate::protocol::ids::SocketId;
@@ -90,13 +92,14 @@ impl Client {
             key,
             id,
             alias,
+            bucket: Bucket::new(self.shared.events_limit().1, Instant::now()),
             rooms_max,
         });
         Ok(())
     }
 
     fn refuse_connect(&mut self, namespace: &str, message: &str) {
-        debug!(namespace, message, "refused");
+        debug!(namespace, why = message, "refused");
         let is_object = self.session.version() == Version::V4;
         self.session.send(socket::connect_error(namespace, message, is_object));
     }

@@ -1,11 +1,14 @@
 //! A client's life: the namespaces it enters, the rooms it joins, what its events do.
 
+mod announce;
 mod arguments;
 mod client;
 pub mod config;
 mod connect;
 mod event;
+mod membership;
 mod pattern;
+mod relay;
 mod rules;
 mod values;
 
@@ -18,6 +21,7 @@ use crate::hub::Hub;
 use crate::limits;
 use crate::metrics::Metrics;
 use crate::protocol::ids::IdGenerator;
+use membership::MemberAnswers;
 use rules::Namespaces;
 
 /// What all clients of a node share.
@@ -32,6 +36,7 @@ pub struct SocketIo {
     /// Time until a client must have entered a namespace.
     connect_timeout: Duration,
     namespaces: Namespaces,
+    member_answers: MemberAnswers,
 }
 
 impl SocketIo {
@@ -50,6 +55,13 @@ impl SocketIo {
             payload_bytes_max: config.engine.max_payload.0,
             connect_timeout: config.engine.connect_timeout.0,
             namespaces: Namespaces::new(config.namespaces, config.limits.pattern_namespaces),
+            member_answers: MemberAnswers::default(),
         }
+    }
+
+    /// Events a second that a socket may send, and how many at once. A rate of 0 is none.
+    fn events_limit(&self) -> (u32, u32) {
+        let (rate, burst) = (self.limits.events_per_second, self.limits.events_burst);
+        (rate, if burst == 0 { rate } else { burst })
     }
 }

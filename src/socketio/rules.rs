@@ -37,6 +37,10 @@ pub(super) struct Rules {
     publish: Vec<Template>,
     /// Whether a client must be in a room to publish to it.
     pub(super) members_only: bool,
+    /// Whether clients' publishes say who and when.
+    pub(super) stamp: bool,
+    /// Whether members are told who comes and goes.
+    pub(super) presence: bool,
     events: HashMap<String, usize, RandomState>,
     /// Patterns of events by the number of their rule.
     event_patterns: Vec<(usize, Pattern)>,
@@ -51,6 +55,7 @@ pub(super) enum Action {
     Leave,
     Publish { echo: bool },
     Broadcast { to: To, echo: bool },
+    Members,
     Ack,
     Drop,
 }
@@ -73,10 +78,11 @@ pub(super) enum Found {
 }
 
 /// The built-in rules (interface.md §3).
-const BUILT_IN: [(&str, Action); 3] = [
+const BUILT_IN: [(&str, Action); 4] = [
     ("join", Action::Join),
     ("leave", Action::Leave),
     ("publish", Action::Publish { echo: false }),
+    ("members", Action::Members),
 ];
 
 impl Namespaces {
@@ -148,6 +154,8 @@ impl Rules {
             join: templates(&namespace.join),
             publish: templates(&namespace.publish),
             members_only: namespace.members_only,
+            stamp: namespace.stamp,
+            presence: namespace.presence,
             ..Self::nothing()
         };
         rules.actions.clear();
@@ -175,6 +183,8 @@ impl Rules {
             join: Vec::new(),
             publish: Vec::new(),
             members_only: true,
+            stamp: false,
+            presence: false,
             events: HashMap::default(),
             event_patterns: Vec::new(),
             actions: vec![Action::Drop],
@@ -225,6 +235,7 @@ impl Action {
                 to: To::of(&rule.to),
                 echo: rule.echo,
             },
+            ActionName::Members => Self::Members,
             ActionName::Ack => Self::Ack,
             ActionName::Drop => Self::Drop,
         }
@@ -236,6 +247,7 @@ impl Action {
             Self::Leave => metrics::Action::Leave,
             Self::Publish { .. } => metrics::Action::Publish,
             Self::Broadcast { .. } => metrics::Action::Broadcast,
+            Self::Members => metrics::Action::Members,
             Self::Ack => metrics::Action::Ack,
             Self::Drop => metrics::Action::Drop,
         }

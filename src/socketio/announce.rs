@@ -1,0 +1,63 @@
+//! What the gateway itself tells clients: who comes and goes, and who published what when.
+
+use std::time::SystemTime;
+
+use smallvec::SmallVec;
+
+use super::client::Socket;
+use crate::hub::{Broadcast, Name, Rooms, Target};
+use crate::protocol::json;
+use crate::protocol::socket;
+
+/// Broadcasts that one event makes: mostly one.
+pub(super) type Broadcasts = SmallVec<[Broadcast; 1]>;
+
+/// What a socket did to a room.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Movement {
+    Join,
+    Leave,
+}
+
+/// Tells the other members of each room that a socket came or went; nothing where the namespace does not want that.
+pub(super) fn presence(socket: &Socket, movement: Movement, rooms: &[Name]) -> Broadcasts {
+    if !socket.rules.presence {
+        return Broadcasts::new();
+    }
+    let action = match movement {
+        Movement::Join => "join",
+        Movement::Leave => "leave",
+    };
+    let announce = |room: &Name| {
+        let mut json = String::from(r#"["presence",{"room":"#);
+        json::write_string(&mut json, room);
+        json.push_str(r#","action":""#);
+        json.push_str(action);
+        json.push_str(r#"","socket":"#);
+        json::write_string(&mut json, socket.shown_id().as_str());
+        json.push_str(r#","user":null}]"#);
+        Broadcast {
+            namespace: Name::clone(&socket.namespace),
+            target: Target::Rooms(Rooms::one(&**room)),
+            except: Some(socket.key),
+            packet: socket::event(&socket.namespace, &[&json], Box::default()),
+        }
+    };
+    rooms.iter().map(announce).collect()
+}
+
+/// The last argument of what a socket publishes, with the comma before it: `,{"user":…}`. `room` is the one it was
+/// published to, where it was one.
+pub(super) fn stamp(socket: &Socket, room: Option<&str>) -> String {
+    let mut json = String::from(r#",{"user":null,"socket":"#);
+    json::write_string(&mut json, socket.shown_id().as_str());
+    json.push_str(r#","room":"#);
+    match room {
+        Some(room) => json::write_string(&mut json, room),
+        None => json.push_str("null"),
+    }
+    json.push_str(r#","time":""#);
+    json.push_str(&humantime::format_rfc3339_millis(SystemTime::now()).to_string());
+    json.push_str(r#""}"#);
+    json
+}
