@@ -50,7 +50,7 @@ fn every_example_is_good_without_a_warning() {
 
 #[test]
 fn every_configuration_in_the_readme_is_good() {
-    // A block of an older fence style would be passed over in silence.
+    // A block that is indented, say, would be passed over in silence.
     assert_eq!(README.matches("```toml").count(), toml_blocks(README).len());
     assert!(!toml_blocks(README).is_empty());
     for block in toml_blocks(README) {
@@ -61,7 +61,7 @@ fn every_configuration_in_the_readme_is_good() {
 }
 
 #[test]
-fn what_the_readme_says_of_an_example_is_the_example() {
+fn the_readme_names_every_example() {
     for path in examples() {
         let name = path.file_name().unwrap().to_str().unwrap();
         assert!(
