@@ -161,7 +161,7 @@ fn what_comes_later_says_so() {
     for text in [
         "[server]\nproxy_protocol = true",
         "[server.tls]\ncert = 'x'",
-        "[limits]\nevents_burst = 1",
+        "[limits]\nsockets_per_user = 1",
         "[cluster]",
         "[cluster]\nredis = ''",
         "[token]\nsecrets = []",
@@ -169,11 +169,9 @@ fn what_comes_later_says_so() {
         "[recovery]\non = true",
         "[admin.tls]\ncert = 'x'",
         "[admin_ui]\non = true",
-        "[[namespace]]\nname = '/'\npresence = false",
-        "[[namespace]]\nname = '/'\nstamp = false",
         "[[namespace]]\nname = '/'\nauth = ['token', 'webhook']",
         "[[namespace]]\nname = '/'\notherwise = 'webhook'",
-        "[[namespace]]\nname = '/'\n[[namespace.event]]\nname = 'x'\naction = 'members'",
+        "[[namespace]]\nname = '/'\n[[namespace.event]]\nname = 'x'\naction = 'refresh'",
         "[[namespace]]\nname = '/'\n[[namespace.event]]\nname = 'x'\naction = 'drop'\nstream = ''",
     ] {
         let errors = errors(text);
@@ -262,7 +260,11 @@ fn strange_variables_are_named_with_what_was_meant() {
             "/",
             "comes from the configuration file alone",
         ),
-        ("ROOMCAST_LIMITS__EVENTS_BURST_FILE", "x", "comes with a later version"),
+        (
+            "ROOMCAST_LIMITS__SOCKETS_PER_USER_FILE",
+            "x",
+            "comes with a later version",
+        ),
         (
             "ROOMCAST_CLUSTER__REDIS",
             "redis://x",

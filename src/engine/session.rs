@@ -417,7 +417,7 @@ impl Rules {
             (self.controls, self.controls_since) = (0, now);
         }
         self.controls += 1;
-        if self.controls == CONTROLS_MAX {
+        if self.controls == CONTROLS_MAX + 1 {
             self.engine.metrics.limited(Limit::ControlPackets);
             self.ending.get_or_insert(Reason::RateLimited);
         }

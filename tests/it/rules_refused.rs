@@ -107,7 +107,6 @@ async fn events_that_no_rule_names_have_no_rule() {
     let rows = [
         (json!(["chat message", "hi"]), "no_rule", ""),
         (json!(["Join", "a"]), "no_rule", ""),
-        (json!(["members", "mine"]), "no_rule", ""),
         (json!(["refresh", "token"]), "no_rule", ""),
         (json!(["error"]), "no_rule", ""),
         (json!([7]), "no_rule", ""),
