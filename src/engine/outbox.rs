@@ -168,7 +168,7 @@ impl Outbox {
     }
 
     /// Why the session has to end, if it has.
-    pub(super) fn ended(&self) -> Option<Reason> {
+    pub(crate) fn ended(&self) -> Option<Reason> {
         self.state.lock().end
     }
 
