@@ -2,14 +2,15 @@
 //!
 //! The modules in reading order, each of which may use those above it:
 //!
-//! - [`reason`], [`units`], [`limits`], [`metrics`], [`http`]: words that all others share
+//! - [`reason`], [`units`], [`limits`]: words that all others share
 //! - [`protocol`]: bytes to packets and back; pure
+//! - [`http`], [`metrics`]: what all answers have in common; every number that we count
 //! - [`engine`]: Engine.IO; requests and WebSockets in, sessions out
 //! - [`hub`]: who is here, in which rooms, and how a broadcast reaches them
 //! - [`socketio`]: a client's life
 //! - [`ops`]: what operators see
 //! - [`config`]: all settings, in layers
-//! - [`drain`], [`server`], [`cli`]: leaving, the composition root, the command line
+//! - [`proxies`], [`drain`], [`server`], [`cli`]: whose address a client has, leaving, the composition root, the command line
 //!
 //! `ARCHITECTURE.md` tells the same story at more length.
 

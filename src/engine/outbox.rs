@@ -60,6 +60,8 @@ struct State {
     bytes: usize,
     /// Bytes of the front packet that the socket took already.
     written: usize,
+    /// A packet was dropped of which the socket took a part: the client would take whatever comes behind for the rest.
+    is_cut: bool,
     route: Route,
     /// Somebody was told to flush and has not yet.
     is_listed: bool,
@@ -92,6 +94,7 @@ impl Outbox {
                 queue: VecDeque::new(),
                 bytes: 0,
                 written: 0,
+                is_cut: false,
                 route: Route::Task,
                 is_listed: false,
                 end: None,
@@ -142,13 +145,9 @@ impl Outbox {
         state.accept(packet);
     }
 
-    /// Puts the last frame behind all others, even where the session has to end, and writes. Not where what waited was
-    /// dropped: a frame may have been cut, and the client would take the last one for the rest of it.
+    /// Puts the last frame behind all others, even where the session has to end, and writes.
     pub(super) fn push_last(&self, packet: Arc<Encoded>, tally: &mut Tally) {
         let mut state = self.state.lock();
-        if state.end.is_some_and(drops) {
-            return;
-        }
         state.end = None;
         state.accept(packet);
         self.write(&mut state, tally);
@@ -168,7 +167,7 @@ impl Outbox {
     }
 
     /// Why the session has to end, if it has.
-    pub(super) fn ended(&self) -> Option<Reason> {
+    pub(crate) fn ended(&self) -> Option<Reason> {
         self.state.lock().end
     }
 
@@ -295,11 +294,6 @@ impl Outbox {
     }
 }
 
-/// Whether what waits is dropped at an end for this reason.
-fn drops(reason: Reason) -> bool {
-    matches!(reason, Reason::TooSlow | Reason::TransportClosed)
-}
-
 impl State {
     /// Whether `weight` more bytes may wait. An empty outbox takes one packet of any size.
     fn has_room(&self, weight: usize, bytes_max: usize) -> bool {
@@ -307,7 +301,7 @@ impl State {
     }
 
     fn accept(&mut self, packet: Arc<Encoded>) {
-        if self.route != Route::Closed && self.end.is_none() {
+        if self.route != Route::Closed && self.end.is_none() && !self.is_cut {
             self.bytes += packet.weight();
             self.queue.push_back(packet);
         }
@@ -317,7 +311,7 @@ impl State {
         // The first reason counts, unless there is no more time for any.
         if (self.end.is_none() || reason == Reason::Shutdown) && self.route != Route::Closed {
             self.end = Some(reason);
-            if drops(reason) {
+            if matches!(reason, Reason::TooSlow | Reason::TransportClosed) {
                 self.clear();
             }
         }
@@ -326,6 +320,7 @@ impl State {
     fn clear(&mut self) {
         self.queue = VecDeque::new();
         self.bytes = 0;
+        self.is_cut |= self.written > 0;
         self.written = 0;
     }
 
@@ -377,6 +372,7 @@ mod tests {
         double_utf8: false,
         version: Version::V4,
         base64: false,
+        double_utf8: false,
     };
 
     /// Time in which whatever a test waits for has happened.
@@ -570,6 +566,7 @@ mod tests {
         push(&outbox, weighing(3));
         assert_eq!(outbox.ended(), Some(Reason::TooSlow));
         // The session may end for another reason at the same time, and then says so to a client that still listens.
+        outbox.end(Reason::Shutdown);
         let received = read_to_end(client);
         outbox.push_last(weighing(4), &mut Tally::default());
         run(&outbox, || true).await;

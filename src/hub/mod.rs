@@ -177,3 +177,6 @@ impl Hub {
         self.shards.iter().map(|shard| shard.sockets()).sum()
     }
 }
+
+#[cfg(test)]
+mod tests;

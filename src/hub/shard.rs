@@ -208,6 +208,13 @@ impl Shard {
         self.0.lock().sockets.len()
     }
 
+    /// Whether nothing is left of those who were here.
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        let state = self.0.lock();
+        state.sockets.is_empty() && state.namespaces.is_empty()
+    }
+
     /// Puts the packets of `broadcasts` into their members' outboxes. Those that must be flushed come into `dirty`;
     /// returns the number of deliveries.
     pub(super) fn fill<'a>(
