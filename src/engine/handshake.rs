@@ -333,6 +333,7 @@ impl Engine {
         let form = WebSocketForm {
             version,
             base64: query.base64,
+            double_utf8: query.double_utf8,
         };
         let engine = Arc::clone(self);
         Handled {
@@ -354,6 +355,7 @@ impl Engine {
         let form = WebSocketForm {
             version: entry.version,
             base64: query.base64,
+            double_utf8: query.double_utf8,
         };
         let kind = match &entry.mailbox {
             Some(mailbox) if entry.outbox.socket().is_none() => {

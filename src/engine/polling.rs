@@ -137,6 +137,7 @@ impl Polling {
         if rules.lifecycle.on(Input::ProbeOpened, Instant::now()) == Output::DropProbe {
             return Probe::new(opened, 0).close();
         }
+        rules.double_utf8 = opened.form.double_utf8;
         let mut leftover = opened.leftover.to_vec();
         let mut probe = Probe::new(opened, rules.engine.config.max_payload.0);
         if leftover.is_empty() || probe.feed(rules, &mut leftover) == Step::Stay {

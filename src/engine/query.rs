@@ -8,6 +8,8 @@ use crate::protocol::Version;
 pub(super) struct Query {
     /// `EIO`: 4, or 2 and 3, which are one protocol.
     pub(super) version: Option<Version>,
+    /// `EIO=2`: a browser client 1.0.x, which encodes text as UTF-8 twice on WebSockets, too.
+    pub(super) double_utf8: bool,
     /// `transport`, where it is one that we know.
     pub(super) transport: Option<TransportName>,
     /// `sid`: absent in a handshake.
@@ -30,7 +32,8 @@ impl Query {
                         "4" => Some(Version::V4),
                         "2" | "3" => Some(Version::V3),
                         _ => None,
-                    }
+                    };
+                    parsed.double_utf8 = value == "2";
                 }
                 "transport" => {
                     parsed.transport = match &*value {
@@ -80,6 +83,7 @@ mod tests {
             ("EIO=04", None),
         ] {
             assert_eq!(Query::parse(text).version, version, "{text}");
+            assert_eq!(Query::parse(text).double_utf8, text == "EIO=2", "{text}");
         }
         for transport in ["__proto__", "constructor", "webtransport", "Polling", ""] {
             assert_eq!(

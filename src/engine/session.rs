@@ -30,7 +30,7 @@ use crate::metrics::{Tally, Transport};
 use crate::protocol::encoded::Encoded;
 use crate::protocol::engine::{Message, Packet, PacketError, decode_binary, decode_text};
 use crate::protocol::ids::Sid;
-use crate::protocol::payload::PayloadForm;
+use crate::protocol::payload::{self, PayloadForm};
 use crate::protocol::{PacketType, Version};
 use crate::reason::Reason;
 
@@ -86,6 +86,8 @@ pub(super) struct Rules {
     pub(super) engine: Arc<Engine>,
     pub(super) outbox: Arc<Outbox>,
     pub(super) version: Version,
+    /// The client's text frames are UTF-8 that was encoded twice.
+    pub(super) double_utf8: bool,
     pub(super) lifecycle: Lifecycle,
     pub(super) tally: Tally,
     ready: VecDeque<Message>,
@@ -117,6 +119,7 @@ impl Session {
         let reader = FrameReader::new(engine.config.max_payload.0);
         let version = opened.form.version;
         let mut session = Self::open(engine, sid, version, (Link::WebSocket(reader), None), address);
+        session.rules.double_utf8 = opened.form.double_utf8;
         session.rules.outbox.attach(opened.socket, opened.lease, opened.form);
         session.take_leftover(&opened.leftover);
         session
@@ -144,6 +147,7 @@ impl Session {
             engine,
             outbox,
             version,
+            double_utf8: false,
             lifecycle,
             tally: Tally::default(),
             ready: VecDeque::new(),
@@ -370,6 +374,7 @@ impl Rules {
     /// Takes one frame of the session's own WebSocket.
     pub(super) fn frame(&mut self, frame: Frame<'_>, now: std::time::Instant) {
         let packet = match frame {
+            Frame::Text(text) if self.double_utf8 => decode_text(&payload::undouble(text), self.version),
             Frame::Text(text) => decode_text(text, self.version),
             Frame::Binary(bytes) => decode_binary(bytes, self.version),
             Frame::Ping(_) => return,

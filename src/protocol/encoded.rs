@@ -36,8 +36,8 @@ pub struct Encoded {
 /// Forms that few clients need, each made when the first one asks.
 #[derive(Debug, Default)]
 struct Rare {
-    /// Frames with attachments, by `WebSocketForm::index`.
-    frames: [OnceLock<Box<[u8]>>; 4],
+    /// Frames that are not the packet's own, by `WebSocketForm::index`.
+    frames: [OnceLock<Box<[u8]>>; 8],
     ascii: OnceLock<Box<str>>,
 }
 
@@ -48,11 +48,13 @@ pub struct WebSocketForm {
     pub version: Version,
     /// Whether binary comes as base64 in text frames (`b64` in the query).
     pub base64: bool,
+    /// Whether the client takes text for UTF-8 that was encoded twice: it gets its text in ASCII.
+    pub double_utf8: bool,
 }
 
 impl WebSocketForm {
     fn index(self) -> usize {
-        usize::from(self.version == Version::V4) + 2 * usize::from(self.base64)
+        usize::from(self.version == Version::V4) + 2 * usize::from(self.base64) + 4 * usize::from(self.double_utf8)
     }
 
     /// First byte and payload of the frame for a binary attachment.
@@ -142,7 +144,7 @@ impl Encoded {
     /// The packet and its attachments as finished WebSocket frames.
     #[inline]
     pub fn frames(&self, form: WebSocketForm) -> &[u8] {
-        if self.attachments.is_empty() {
+        if self.attachments.is_empty() && !(form.double_utf8 && !self.packet().is_ascii()) {
             return &self.frame;
         }
         self.rare().frames[form.index()].get_or_init(|| self.join(form))
@@ -152,10 +154,17 @@ impl Encoded {
         self.rare.get_or_init(Box::default)
     }
 
-    /// The text frame with a frame for each attachment behind it.
+    /// The text frame, in ASCII where the client needs that, with a frame for each attachment behind it.
     fn join(&self, form: WebSocketForm) -> Box<[u8]> {
         let mut out = Vec::with_capacity(self.weight());
-        out.extend_from_slice(&self.frame);
+        if form.double_utf8 {
+            let text = self.ascii_packet();
+            let (header, length) = frame_header(TEXT_FRAME, text.len());
+            out.extend_from_slice(&header[..length]);
+            out.extend_from_slice(text.as_bytes());
+        } else {
+            out.extend_from_slice(&self.frame);
+        }
         for attachment in &self.attachments {
             let (first_byte, payload) = form.attachment(attachment);
             let (header, length) = frame_header(first_byte, payload.len());
@@ -195,10 +204,12 @@ mod tests {
     const V3: WebSocketForm = WebSocketForm {
         version: Version::V3,
         base64: false,
+        double_utf8: false,
     };
     const V4: WebSocketForm = WebSocketForm {
         version: Version::V4,
         base64: false,
+        double_utf8: false,
     };
 
     #[test]
@@ -208,6 +219,12 @@ mod tests {
         assert_eq!(packet.frames(V4), b"\x81\x0842[\"\xc3\xa9\"]");
         assert_eq!(packet.frames(V3), packet.frames(V4));
         assert_eq!(packet.ascii_packet(), r#"42["\u00e9"]"#);
+        let first = WebSocketForm {
+            double_utf8: true,
+            ..V3
+        };
+        assert_eq!(packet.frames(first), b"\x81\x0c42[\"\\u00e9\"]");
+        assert_eq!(Encoded::text(&["42[]"]).frames(first), b"\x81\x0442[]");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::Version;
 use super::encoded::Encoded;
 use super::engine::{Packet, PacketError, decode_text};
 use super::payload_v3;
+pub use super::payload_v3::undouble;
 
 /// Between the packets of a v4 payload.
 const RECORD_SEPARATOR: u8 = 0x1e;

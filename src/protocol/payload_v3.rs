@@ -42,7 +42,9 @@ pub(super) fn decode_text(body: &[u8], double_utf8: &mut bool, packets: &mut Vec
         let (text, tail) = tail.split_at(end);
         rest = tail;
         if !text.is_empty() {
-            packets.push(engine::decode_text(&undouble(text, double_utf8), Version::V3)?);
+            let undoubled = undouble(text);
+            *double_utf8 |= matches!(undoubled, Cow::Owned(_));
+            packets.push(engine::decode_text(&undoubled, Version::V3)?);
         }
     }
     Ok(())
@@ -60,8 +62,8 @@ fn byte_offset(text: &str, units: usize) -> Option<usize> {
     (left == 0).then_some(text.len())
 }
 
-/// Undoes a 1.x client's first UTF-8 encoding: all characters are bytes, and those bytes are UTF-8.
-fn undouble<'a>(text: &'a str, double_utf8: &mut bool) -> Cow<'a, str> {
+/// Undoes a 1.x client's first UTF-8 encoding: all characters are bytes, and those bytes are UTF-8. Else nothing.
+pub fn undouble(text: &str) -> Cow<'_, str> {
     if text.is_ascii() {
         return Cow::Borrowed(text);
     }
@@ -70,10 +72,7 @@ fn undouble<'a>(text: &'a str, double_utf8: &mut bool) -> Cow<'a, str> {
         .map(|character| u8::try_from(u32::from(character)).ok())
         .collect();
     match bytes.map(String::from_utf8) {
-        Some(Ok(decoded)) => {
-            *double_utf8 = true;
-            Cow::Owned(decoded)
-        }
+        Some(Ok(decoded)) => Cow::Owned(decoded),
         _ => Cow::Borrowed(text),
     }
 }
