@@ -229,6 +229,8 @@ impl Polling {
                 }
                 Some(Mail::Post(post)) => drop(post.reply.send(Reply::Gone)),
                 Some(Mail::Probe(_) | Mail::Broken) => {}
+                // A node that leaves does not wait for those who left before.
+                None if has_left && rules.outbox.ended().is_some() => return Poll::Ready(()),
                 None => return Poll::Pending,
             }
         }
