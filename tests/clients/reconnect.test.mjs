@@ -60,6 +60,10 @@ describe('a restart of the gateway', () => {
       const client = await open(t, gateway.url, kind);
       client.socket.disconnect();
       assert.equal(await client.disconnected(), 'io client disconnect');
+      // Before the old session is closed, clients up to 3 take its end for the end of the new one.
+      const { engine } = client.socket.io;
+      engine.on('close', () => client.changed());
+      await client.until('its session closed', () => engine.readyState === 'closed');
       client.socket.connect();
       await client.until('connected again', () => client.socket.connected && client.id);
       assert.deepEqual((await client.done('join', 'room')).rooms, ['room']);
