@@ -104,14 +104,26 @@ fn network(address: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
-    fn admission(toml: &str) -> Admission {
-        let config = crate::config::Config::from_toml(toml).unwrap();
-        Admission::new(&config.limits, Arc::new(Metrics::new(&[]).unwrap()))
+    fn admission(connections_per_ip: u32, handshakes_per_second: u32) -> Admission {
+        let limits = limits::Config {
+            connections: 0,
+            connections_per_ip,
+            handshakes_per_second,
+            events_per_second: 0,
+            events_burst: 0,
+            rooms_per_socket: 0,
+            room_name_bytes: 0,
+            namespaces_per_client: 0,
+            pattern_namespaces: 0,
+            attachments: 0,
+            outbox: crate::units::ByteSize(0),
+        };
+        Admission::new(&limits, Arc::new(Metrics::new(&[]).unwrap()))
     }
 
     #[test]
     fn sessions_of_an_address_are_counted_while_they_last() {
-        let admission = admission("limits.connections_per_ip = 2");
+        let admission = admission(2, 0);
         let admit = |address: &str| admission.admit(address.parse().unwrap());
         let first = admit("192.0.2.1").unwrap();
         let _second = admit("::ffff:192.0.2.1").unwrap();
@@ -127,7 +139,7 @@ mod tests {
 
     #[test]
     fn handshakes_are_paced() {
-        let admission = admission("limits.handshakes_per_second = 3");
+        let admission = admission(0, 3);
         let admitted = (0..10)
             .filter(|_| admission.admit(IpAddr::from([192, 0, 2, 1])).is_ok())
             .count();

@@ -5,10 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use hyper::body::Incoming;
-use hyper::header::{CONNECTION, HOST, HeaderValue, ORIGIN, RETRY_AFTER, SET_COOKIE, USER_AGENT};
+use hyper::header::{HOST, HeaderValue, ORIGIN, SET_COOKIE, USER_AGENT};
 use hyper::upgrade::OnUpgrade;
-use hyper::{Method, Request, Response, StatusCode};
-use serde_json::json;
+use hyper::{Method, Request, Response};
 use tracing::debug;
 
 use super::Engine;
@@ -17,10 +16,11 @@ use super::config::TransportName;
 use super::directory::{Entry, Mail, Mailbox};
 use super::origin::{self, Verdict};
 use super::query::Query;
+use super::refusal::Refusal;
 use super::requests;
 use super::session::Session;
 use super::websocket::{self, Opened};
-use crate::http::{self, Body, Lease};
+use crate::http::{Body, Lease};
 use crate::metrics::{Handshake, Transport};
 use crate::protocol::Version;
 use crate::protocol::encoded::WebSocketForm;
@@ -32,9 +32,6 @@ const PACKETS_PER_POLL_MAX: usize = 1024;
 
 /// The same for python-engineio's clients, which refuse an answer with more.
 const PACKETS_PER_POLL_MAX_PYTHON: usize = 16;
-
-/// Seconds after which a refused client should come back.
-const RETRY_AFTER_SECONDS: &str = "2";
 
 /// Where a request comes from.
 #[derive(Clone, Debug)]
@@ -92,78 +89,6 @@ enum Kind {
         form: WebSocketForm,
         lease: Arc<Lease>,
     },
-}
-
-/// The protocol's errors, by Node's numbers and words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
-    UnknownTransport,
-    UnknownSession,
-    BadMethod,
-    BadRequest,
-    Forbidden,
-    UnsupportedProtocol,
-    /// Ours alone: 503, for a node that is draining.
-    Unavailable,
-}
-
-impl Refusal {
-    fn code(self) -> u8 {
-        match self {
-            Self::UnknownTransport => 0,
-            Self::UnknownSession => 1,
-            Self::BadMethod => 2,
-            Self::BadRequest | Self::Unavailable => 3,
-            Self::Forbidden => 4,
-            Self::UnsupportedProtocol => 5,
-        }
-    }
-
-    fn message(self) -> &'static str {
-        match self {
-            Self::UnknownTransport => "Transport unknown",
-            Self::UnknownSession => "Session ID unknown",
-            Self::BadMethod => "Bad handshake method",
-            Self::BadRequest => "Bad request",
-            Self::Forbidden => "Forbidden",
-            Self::UnsupportedProtocol => "Unsupported protocol version",
-            Self::Unavailable => "Service unavailable",
-        }
-    }
-
-    fn result(self) -> Handshake {
-        match self {
-            Self::UnknownTransport => Handshake::UnknownTransport,
-            Self::UnknownSession | Self::BadMethod | Self::BadRequest => Handshake::BadRequest,
-            Self::Forbidden => Handshake::Forbidden,
-            Self::UnsupportedProtocol => Handshake::UnsupportedProtocol,
-            Self::Unavailable => Handshake::Unavailable,
-        }
-    }
-
-    /// The answer; a refused upgrade gets the bare words, as from Node.
-    pub(super) fn response(self, is_upgrade: bool) -> Response<Body> {
-        let status = match self {
-            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Forbidden if !is_upgrade => StatusCode::FORBIDDEN,
-            _ => StatusCode::BAD_REQUEST,
-        };
-        let mut response = if is_upgrade {
-            let mut response = http::response(status, "text/html", self.message());
-            response
-                .headers_mut()
-                .insert(CONNECTION, HeaderValue::from_static("close"));
-            response
-        } else {
-            http::json(status, &json!({"code": self.code(), "message": self.message()}))
-        };
-        if self == Self::Unavailable {
-            response
-                .headers_mut()
-                .insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
-        }
-        response
-    }
 }
 
 impl Engine {

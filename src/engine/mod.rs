@@ -13,6 +13,7 @@ mod origin;
 mod outbox;
 mod polling;
 mod query;
+mod refusal;
 mod requests;
 mod session;
 mod websocket;

@@ -11,8 +11,8 @@ use tokio::sync::oneshot;
 
 use super::Engine;
 use super::directory::{Entry, Mail, Mailbox, Post, Reply};
-use super::handshake::Refusal;
 use super::query::Query;
+use super::refusal::Refusal;
 use super::session::Session;
 use crate::http::{self, Body, BodyError, read_body};
 use crate::metrics::Tally;

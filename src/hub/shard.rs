@@ -38,7 +38,7 @@ pub struct NewSocket<'a> {
 }
 
 /// What a join or a leave came to.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Moved {
     /// The rooms that the socket is in now, without its private ones.
     pub rooms: Vec<Name>,
@@ -130,7 +130,14 @@ impl Shard {
         let Some(namespace) = state.namespaces.get(&socket.namespace) else {
             return Ok(Moved::default());
         };
-        let news = rooms.iter().filter(|room| !namespace.has(slot, room)).count();
+        let mut news = HashSet::<&str, RandomState>::default();
+        news.extend(
+            rooms
+                .iter()
+                .filter(|room| !namespace.has(slot, room))
+                .map(|room| &**room),
+        );
+        let news = news.len();
         let total = socket.rooms.len() + news;
         if news > 0 && total > rooms_max {
             return Err(total);

@@ -3,6 +3,8 @@
 //! The only place that knows the metrics crate. All series of a closed set are there from the start, at 0; no label is
 //! ever made from what a client sends. Nothing is global: a process may run several gateways.
 
+mod labels;
+
 use std::time::Duration;
 
 use prometheus::core::{Atomic, GenericCounter, GenericGauge};
@@ -11,141 +13,13 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
+pub use labels::{Action, Handshake, Limit, Origin, Refusal, Transport, Upgrade};
+
 use crate::protocol::{PacketType, Version};
 use crate::reason::Reason;
 
 /// Bounds of `event_duration_seconds`: from a rule that only reads memory to one that waits for a full queue.
 const EVENT_BUCKETS: [f64; 10] = [0.000_005, 0.000_02, 0.000_1, 0.000_5, 0.002, 0.01, 0.05, 0.25, 1.0, 5.0];
-
-/// A transport in labels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transport {
-    /// HTTP long polling.
-    Polling,
-    /// WebSocket.
-    WebSocket,
-}
-
-/// How a handshake ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Handshake {
-    /// A session was opened.
-    Accepted,
-    /// The request was not one.
-    BadRequest,
-    /// Its origin may not connect.
-    Forbidden,
-    /// Its protocol is not served.
-    UnsupportedProtocol,
-    /// Its transport is not served.
-    UnknownTransport,
-    /// The node is full, draining, or has no randomness.
-    Unavailable,
-}
-
-/// How an upgrade from polling to WebSocket ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Upgrade {
-    /// The session goes on on the WebSocket.
-    Done,
-    /// It was not finished in time.
-    TimedOut,
-    /// The probing connection broke or said something else.
-    Failed,
-}
-
-/// Who sent a broadcast.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// A client.
-    Client,
-}
-
-/// A limit that somebody met.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Limit {
-    /// `limits.connections`.
-    Connections,
-    /// `limits.connections_per_ip`.
-    ConnectionsPerIp,
-    /// `limits.handshakes_per_second`.
-    HandshakesPerSecond,
-    /// `limits.events_per_second`.
-    EventsPerSecond,
-    /// Heartbeats and pings, which no setting changes.
-    ControlPackets,
-}
-
-/// Why an event of a client was not done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// A pattern, `members_only` or a private room says no.
-    Forbidden,
-    /// The arguments are not what the event takes.
-    BadRequest,
-    /// More events than `limits.events_per_second`.
-    RateLimited,
-    /// A limit on sizes or counts.
-    TooLarge,
-    /// No rule names it, or one drops it.
-    NoRule,
-    /// The node is stopping.
-    Unavailable,
-}
-
-/// What an event of a client does, in labels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Joins rooms.
-    Join,
-    /// Leaves rooms.
-    Leave,
-    /// Relays to named rooms.
-    Publish,
-    /// Relays where the rule says.
-    Broadcast,
-    /// Says who is in a room.
-    Members,
-    /// Answers with the arguments.
-    Ack,
-    /// Nothing.
-    Drop,
-}
-
-/// Binds a label enum to the texts of its series.
-macro_rules! label {
-    ($name:ident { $($variant:ident => $text:literal),+ $(,)? }) => {
-        impl $name {
-            const LABELS: &'static [&'static str] = &[$($text),+];
-
-            /// The text in labels, logs and acks.
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $text),+ }
-            }
-        }
-    };
-}
-
-label!(Transport { Polling => "polling", WebSocket => "websocket" });
-label!(Handshake {
-    Accepted => "accepted", BadRequest => "bad_request", Forbidden => "forbidden",
-    UnsupportedProtocol => "unsupported_protocol", UnknownTransport => "unknown_transport", Unavailable => "unavailable",
-});
-label!(Upgrade { Done => "done", TimedOut => "timed_out", Failed => "failed" });
-label!(Origin { Client => "client" });
-label!(Refusal {
-    Forbidden => "forbidden", BadRequest => "bad_request", RateLimited => "rate_limited", TooLarge => "too_large", NoRule => "no_rule",
-    Unavailable => "unavailable",
-});
-label!(Action {
-    Join => "join", Leave => "leave", Publish => "publish", Broadcast => "broadcast", Members => "members", Ack => "ack", Drop => "drop",
-});
-
-label!(Limit {
-    Connections => "connections", ConnectionsPerIp => "connections_per_ip",
-    HandshakesPerSecond => "handshakes_per_second", EventsPerSecond => "events_per_second",
-    ControlPackets => "control_packets",
-});
 
 /// Labels of a handshake whose transport or protocol is none that we know.
 const UNKNOWN: &str = "unknown";

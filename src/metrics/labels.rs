@@ -1,0 +1,131 @@
+//! What series are told apart by: closed sets, never anything that a client sends.
+
+/// A transport in labels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// HTTP long polling.
+    Polling,
+    /// WebSocket.
+    WebSocket,
+}
+
+/// How a handshake ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handshake {
+    /// A session was opened.
+    Accepted,
+    /// The request was not one.
+    BadRequest,
+    /// Its origin may not connect.
+    Forbidden,
+    /// Its protocol is not served.
+    UnsupportedProtocol,
+    /// Its transport is not served.
+    UnknownTransport,
+    /// The node is full, draining, or has no randomness.
+    Unavailable,
+}
+
+/// How an upgrade from polling to WebSocket ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Upgrade {
+    /// The session goes on on the WebSocket.
+    Done,
+    /// It was not finished in time.
+    TimedOut,
+    /// The probing connection broke or said something else.
+    Failed,
+}
+
+/// Who sent a broadcast.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A client.
+    Client,
+}
+
+/// A limit that somebody met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// `limits.connections`.
+    Connections,
+    /// `limits.connections_per_ip`.
+    ConnectionsPerIp,
+    /// `limits.handshakes_per_second`.
+    HandshakesPerSecond,
+    /// `limits.events_per_second`.
+    EventsPerSecond,
+    /// Heartbeats and pings, which no setting changes.
+    ControlPackets,
+}
+
+/// Why an event of a client was not done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// A pattern, `members_only` or a private room says no.
+    Forbidden,
+    /// The arguments are not what the event takes.
+    BadRequest,
+    /// More events than `limits.events_per_second`.
+    RateLimited,
+    /// A limit on sizes or counts.
+    TooLarge,
+    /// No rule names it, or one drops it.
+    NoRule,
+    /// The node is stopping.
+    Unavailable,
+}
+
+/// What an event of a client does, in labels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Joins rooms.
+    Join,
+    /// Leaves rooms.
+    Leave,
+    /// Relays to named rooms.
+    Publish,
+    /// Relays where the rule says.
+    Broadcast,
+    /// Says who is in a room.
+    Members,
+    /// Answers with the arguments.
+    Ack,
+    /// Nothing.
+    Drop,
+}
+
+/// Binds a label enum to the texts of its series.
+macro_rules! label {
+    ($name:ident { $($variant:ident => $text:literal),+ $(,)? }) => {
+        impl $name {
+            pub(super) const LABELS: &'static [&'static str] = &[$($text),+];
+
+            /// The text in labels, logs and acks.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text),+ }
+            }
+        }
+    };
+}
+
+label!(Transport { Polling => "polling", WebSocket => "websocket" });
+label!(Handshake {
+    Accepted => "accepted", BadRequest => "bad_request", Forbidden => "forbidden",
+    UnsupportedProtocol => "unsupported_protocol", UnknownTransport => "unknown_transport", Unavailable => "unavailable",
+});
+label!(Upgrade { Done => "done", TimedOut => "timed_out", Failed => "failed" });
+label!(Origin { Client => "client" });
+label!(Refusal {
+    Forbidden => "forbidden", BadRequest => "bad_request", RateLimited => "rate_limited", TooLarge => "too_large", NoRule => "no_rule",
+    Unavailable => "unavailable",
+});
+label!(Action {
+    Join => "join", Leave => "leave", Publish => "publish", Broadcast => "broadcast", Members => "members", Ack => "ack", Drop => "drop",
+});
+
+label!(Limit {
+    Connections => "connections", ConnectionsPerIp => "connections_per_ip",
+    HandshakesPerSecond => "handshakes_per_second", EventsPerSecond => "events_per_second",
+    ControlPackets => "control_packets",
+});
