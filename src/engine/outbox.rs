@@ -369,7 +369,6 @@ mod tests {
     use crate::protocol::ids::IdGenerator;
 
     const FORM: WebSocketForm = WebSocketForm {
-        double_utf8: false,
         version: Version::V4,
         base64: false,
         double_utf8: false,

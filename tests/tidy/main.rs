@@ -16,13 +16,14 @@ use std::path::Path;
 use file::File;
 
 /// Files that may be longer: up to how many lines, and why.
-const LONG_FILES: [(&str, usize, &str); 4] = [
+const LONG_FILES: [(&str, usize, &str); 5] = [
     (
         "src/engine/handshake.rs",
-        450,
+        480,
         "one request from its first check to its session",
     ),
     ("src/engine/session.rs", 490, "one poll function and what it polls"),
+    ("src/metrics.rs", 440, "one struct and the names of its series"),
     ("src/protocol/json.rs", 460, "one scanner"),
     ("src/server.rs", 460, "the composition root: all parts meet here"),
 ];
