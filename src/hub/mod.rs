@@ -100,7 +100,7 @@ impl Hub {
         self.shard(key).remove(key.slot)
     }
 
-    /// Puts a socket into rooms, all or none: none where it would be in more than `rooms_max`.
+    /// Puts a socket into rooms, each named once, all or none: none where it would be in more than `rooms_max`.
     ///
     /// # Errors
     /// With the number of rooms that it would be in, when those are too many.

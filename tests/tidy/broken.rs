@@ -38,7 +38,11 @@ fn upward_uses_are_found() {
             "use super::server;\nuse super::super::server;\n// crate::server",
         ),
         File::new("src/units.rs", "fn a() -> crate::nowhere::B {}"),
-        File::new("src/server.rs", "use crate::hub;"),
+        File::new(
+            "src/server.rs",
+            "use crate::hub;\n#[cfg(test)]\nmod tests { use crate::server; }",
+        ),
+        File::new("src/hub/tests.rs", "use crate::server;"),
         File::new("src/main.rs", "use crate::server;"),
     ];
     check(

@@ -52,13 +52,14 @@ pub(crate) fn undocumented_modules(lib: &File) -> Vec<String> {
         .collect()
 }
 
+/// What unit tests use does not count: a test may read a configuration, for one.
 pub(crate) fn upward_uses(files: &[File], order: &[&str], exceptions: &[(&str, &str, &str)]) -> Vec<String> {
     let place = |module: &str| order.iter().position(|name| *name == module);
     let mut complaints = Vec::new();
     let mut unused: Vec<_> = exceptions.to_vec();
     for file in files {
         let Some((own, depth)) = file.module() else { continue };
-        for used in modules_named(&file.tokens(), depth) {
+        for used in modules_named(&file.tokens(), depth).iter().filter(|used| !used.is_test) {
             unused.retain(|(user, module, _)| (*user, *module) != (own, used.text));
             let is_excepted = exceptions
                 .iter()
@@ -87,7 +88,7 @@ pub(crate) fn modules_used_by_others(files: &[File], rules: &[(&str, &[&str], &s
     let mut complaints = Vec::new();
     for file in files {
         let Some((own, depth)) = file.module() else { continue };
-        for used in modules_named(&file.tokens(), depth) {
+        for used in modules_named(&file.tokens(), depth).iter().filter(|used| !used.is_test) {
             for (module, users, reason) in rules {
                 if used.text == *module && own != *module && !users.contains(&own) {
                     complaints.push(format!(
