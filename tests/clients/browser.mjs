@@ -49,6 +49,9 @@ export const PAGE_TRANSPORTS = {
 export const waysOf = (generation) =>
   Object.keys(PAGE_TRANSPORTS).filter((way) => way !== 'JSONP' || !generation.startsWith('4.'));
 
+/** How many pages load or work at the same time: enough to keep two cores busy. */
+export const PAGES_AT_ONCE = 3;
+
 const FLAGS = [
   '--no-sandbox',
   '--disable-gpu',
@@ -116,6 +119,7 @@ export class Browser {
     });
     browser.server.listen(0, '127.0.0.1');
     await once(browser.server, 'listening');
+    browser.directory = await mkdtemp(path.join(tmpdir(), 'roomcast-pages-'));
     browser.chromium = await chromium.launch({ executablePath: '/usr/bin/chromium', headless: true, args: FLAGS });
     return browser;
   }
@@ -128,17 +132,15 @@ export class Browser {
   /** A page with the bundle of a generation, nothing started in it; closed when the test ends. */
   async page(t, generation, host = '127.0.0.1') {
     // Each page is its own visitor: no cookies, no connections shared with another test's page.
-    const context = await this.chromium.newContext();
-    t.after(() => context.close());
-    const page = await context.newPage();
+    const page = await (await this.visitor(t)).newPage();
     await page.goto(host === FILE ? await this.#file(generation) : `http://${host}:${this.port}/client/${generation}`);
-    await page.waitForFunction(() => window.page && window.io);
+    // Not by animation frames, which a page in the background has few of.
+    await page.waitForFunction(() => window.page && window.io, undefined, { polling: 20 });
     return new Page(page, generation);
   }
 
   /** The address of a page that is a file. */
   async #file(generation) {
-    this.directory ??= await mkdtemp(path.join(tmpdir(), 'roomcast-pages-'));
     const file = path.join(this.directory, `${generation}.html`);
     await writeFile(file, html(generation, `http://127.0.0.1:${this.port}`));
     return pathToFileURL(file).href;
@@ -160,9 +162,27 @@ export class Browser {
     return page;
   }
 
+  /** One page of every kind whose client is connected. */
+  async openAll(t, url, more = {}) {
+    const kinds = BUNDLED.flatMap((generation) => waysOf(generation).map((way) => ({ generation, way, ...more })));
+    const pages = [];
+    while (pages.length < kinds.length) {
+      const next = kinds.slice(pages.length, pages.length + PAGES_AT_ONCE);
+      pages.push(...(await Promise.all(next.map((kind) => this.openClient(t, url, kind)))));
+    }
+    return pages;
+  }
+
+  /** A browser profile of its own, for the pages of one visitor; closed when the test ends. */
+  async visitor(t) {
+    const context = await this.chromium.newContext();
+    t.after(() => context.close());
+    return context;
+  }
+
   async stop() {
     await this.chromium?.close();
-    if (this.directory) await rm(this.directory, { recursive: true });
+    await rm(this.directory, { recursive: true, force: true });
     this.server.closeAllConnections();
     this.server.close();
   }

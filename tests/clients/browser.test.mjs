@@ -6,7 +6,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 
-import { BUNDLED, Browser, FILE, FOREIGN_HOST, waysOf } from './browser.mjs';
+import { BUNDLED, Browser, PAGES_AT_ONCE, waysOf } from './browser.mjs';
 import { open } from './clients.mjs';
 import { Gateway } from './gateway.mjs';
 import { VALUES, binaries } from './samples.mjs';
@@ -40,7 +40,7 @@ before(async () => {
 });
 after(() => browser.stop());
 
-describe('pages', () => {
+describe('pages', { concurrency: PAGES_AT_ONCE }, () => {
   let gateway;
   before(async () => {
     gateway = await Gateway.start({ rest: RULES });
@@ -49,8 +49,11 @@ describe('pages', () => {
 
   for (const generation of BUNDLED) {
     for (const way of waysOf(generation)) {
-      describe(`${generation}, ${way}`, () => {
+      describe(`${generation}, ${way}`, { concurrency: 1 }, () => {
         const kind = { generation, way };
+        // Others are at work at the same time.
+        const room = `${generation}, ${way}`;
+        const kept = `${room}, kept`;
 
         it('connects, joins, publishes, hears, leaves', async (t) => {
           const page = await browser.openClient(t, gateway.url, kind);
@@ -59,36 +62,36 @@ describe('pages', () => {
           assert.ok(id.length >= 20, id);
           const client = (await open(t, gateway.url, NODE)).record('news');
           await page.record('news', 'end');
-          const joined = await page.ask('join', ['room', 'kept']);
+          const joined = await page.ask('join', [room, kept]);
           assert.deepEqual(joined, { ok: true, rooms: joined.rooms, socket: joined.socket });
-          assert.deepEqual(joined.rooms.sort(), ['kept', 'room']);
-          await client.done('join', ['room', 'kept']);
+          assert.deepEqual(joined.rooms.sort(), [kept, room].sort());
+          await client.done('join', [room, kept]);
 
-          assert.deepEqual(await page.ask('publish', 'room', 'news', 'from the page'), { ok: true });
+          assert.deepEqual(await page.ask('publish', room, 'news', 'from the page'), { ok: true });
           assert.deepEqual(await client.heard('news'), [['from the page']]);
-          await client.done('publish', 'room', 'news', 'to the page', [1, { two: null }]);
+          await client.done('publish', room, 'news', 'to the page', [1, { two: null }]);
           assert.deepEqual(await page.heard('news'), [['to the page', [1, { two: null }]]]);
 
-          assert.deepEqual(await page.ask('leave', 'room'), { ok: true, rooms: ['kept'] });
-          await client.done('publish', 'room', 'news', 'after it left');
-          await client.done('publish', 'kept', 'end');
+          assert.deepEqual(await page.ask('leave', room), { ok: true, rooms: [kept] });
+          await client.done('publish', room, 'news', 'after it left');
+          await client.done('publish', kept, 'end');
           await page.heard('end');
           assert.equal((await page.all('news')).length, 1);
-          assert.equal((await page.ask('publish', 'room', 'news')).error, 'forbidden');
+          assert.equal((await page.ask('publish', room, 'news')).error, 'forbidden');
         });
 
         it('every value arrives as it was sent, both ways', async (t) => {
           const page = await browser.openClient(t, gateway.url, kind);
           const clients = await Promise.all(OTHERS.map((other) => open(t, gateway.url, other)));
           await page.record('value');
-          await page.done('join', 'room');
-          for (const client of clients) await client.record('value').done('join', 'room');
-          await page.publishValues('room');
+          await page.done('join', room);
+          for (const client of clients) await client.record('value').done('join', room);
+          await page.publishValues(room);
           for (const client of clients) {
             const heard = await client.heard('value', values.length);
             values.forEach((expected, index) => assert.deepEqual(heard[index], expected, expected[0]));
           }
-          for (const [name, value] of values) await clients[0].done('publish', 'room', 'value', name, value);
+          for (const [name, value] of values) await clients[0].done('publish', room, 'value', name, value);
           const heard = await page.heard('value', values.length);
           values.forEach((expected, index) => assert.deepEqual(heard[index], expected, expected[0]));
         });
@@ -97,18 +100,18 @@ describe('pages', () => {
           const page = await browser.openClient(t, gateway.url, kind);
           const clients = await Promise.all(OTHERS.map((other) => open(t, gateway.url, other)));
           await page.record('bytes');
-          await page.done('join', 'room');
-          for (const client of clients) await client.record('bytes').done('join', 'room');
+          await page.done('join', room);
+          for (const client of clients) await client.record('bytes').done('join', room);
           const kinds = binaryKinds(generation);
           for (const [round, made] of kinds.entries()) {
-            await page.publishBinaries('room', made);
+            await page.publishBinaries(room, made);
             for (const client of clients) {
               const heard = await client.heard('bytes', plainBytes.length * (round + 1));
               assert.deepEqual(heard.slice(-plainBytes.length), plainBytes, made);
             }
             assert.deepEqual(await page.echoBinaries('echo', made), plainBytes, made);
           }
-          for (const [name, args] of bytes) await clients[0].done('publish', 'room', 'bytes', name, ...args);
+          for (const [name, args] of bytes) await clients[0].done('publish', room, 'bytes', name, ...args);
           assert.deepEqual(await page.heard('bytes', plainBytes.length), plainBytes);
         });
 
@@ -116,9 +119,9 @@ describe('pages', () => {
           const page = await browser.openClient(t, `${gateway.url}/chat`, kind);
           const client = await open(t, gateway.url, { ...NODE, namespace: '/chat' });
           await page.record('news');
-          await page.done('join', 'room');
-          await client.done('join', 'room');
-          await client.done('publish', 'room', 'news', 'é😀');
+          await page.done('join', room);
+          await client.done('join', room);
+          await client.done('publish', room, 'news', 'é😀');
           assert.deepEqual(await page.heard('news'), [['é😀']]);
         });
       });
@@ -134,9 +137,7 @@ describe('all pages and two generations of Node in one room', () => {
   after(() => gateway.stop());
 
   it('everybody hears everybody else once, in one order that all agree on', async (t) => {
-    const kinds = BUNDLED.flatMap((generation) => waysOf(generation).map((way) => ({ generation, way })));
-    const pages = [];
-    for (const kind of kinds) pages.push(await browser.openClient(t, gateway.url, kind));
+    const pages = await browser.openAll(t, gateway.url);
     const clients = await Promise.all(
       ['1.7.4', '4.8.4'].map((generation) => open(t, gateway.url, { generation, transport: 'WebSocket only' })),
     );
@@ -165,12 +166,7 @@ describe('a restart of the gateway', () => {
 
   it('pages come back by themselves', async (t) => {
     const again = { reconnection: true, reconnectionDelay: 50, reconnectionDelayMax: 200 };
-    const pages = [];
-    for (const generation of BUNDLED) {
-      for (const way of waysOf(generation)) {
-        pages.push(await browser.openClient(t, gateway.url, { generation, way, ...again }));
-      }
-    }
+    const pages = await browser.openAll(t, gateway.url, again);
     await gateway.halt();
     for (const page of pages) {
       const reason = await page.disconnected();
@@ -182,37 +178,4 @@ describe('a restart of the gateway', () => {
       assert.deepEqual((await page.ask('join', 'room')).rooms, ['room'], page.name);
     }
   });
-});
-
-describe('origins', () => {
-  let closed;
-  let listed;
-  before(async () => {
-    closed = await Gateway.start();
-    listed = await Gateway.start({ server: `origins = ["http://${FOREIGN_HOST}:${browser.port}", "null"]` });
-  });
-  after(async () => {
-    await Promise.all([closed, listed].map((gateway) => gateway?.stop()));
-  });
-
-  for (const generation of BUNDLED) {
-    for (const way of waysOf(generation)) {
-      it(`${generation}, ${way}: a page of a foreign site is refused`, async (t) => {
-        const page = await browser.startClient(t, closed.url, { generation, way, host: FOREIGN_HOST });
-        assert.match(await page.refused(), /error/);
-      });
-
-      it(`${generation}, ${way}: a page of a listed site is served`, async (t) => {
-        const page = await browser.openClient(t, listed.url, { generation, way, host: FOREIGN_HOST });
-        assert.deepEqual((await page.ask('join', 'room')).rooms, ['room']);
-      });
-
-      it(`${generation}, ${way}: a page that is a file is refused, and served where "null" is listed`, async (t) => {
-        const page = await browser.startClient(t, closed.url, { generation, way, host: FILE });
-        assert.match(await page.refused(), /error/);
-        const welcome = await browser.openClient(t, listed.url, { generation, way, host: FILE });
-        assert.deepEqual((await welcome.ask('join', 'room')).rooms, ['room']);
-      });
-    }
-  }
 });

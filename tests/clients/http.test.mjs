@@ -94,6 +94,12 @@ describe('the sticky cookie', () => {
       assert.equal(opened.headers['set-cookie'].length, 1);
       assert.equal(cookie, `stick=${sid}`);
       assert.deepEqual(attributes.sort(), ['HttpOnly', 'Path=/', 'SameSite=Lax']);
+      const left = await fetch(`${gateway.url}/socket.io/?EIO=${protocol}&transport=polling&sid=${sid}`, {
+        method: 'POST',
+        body: protocol === 3 ? '1:1' : '1',
+      });
+      assert.equal(left.status, 200);
+      await left.text();
     });
   }
 
