@@ -137,6 +137,7 @@ impl Polling {
         if rules.lifecycle.on(Input::ProbeOpened, Instant::now()) == Output::DropProbe {
             return Probe::new(opened, 0).close();
         }
+        rules.double_utf8 = opened.form.double_utf8; // before the frames that come right behind the upgrade
         let mut leftover = opened.leftover.to_vec();
         let mut probe = Probe::new(opened, rules.engine.config.max_payload.0);
         if leftover.is_empty() || probe.feed(rules, &mut leftover) == Step::Stay {
@@ -183,7 +184,6 @@ impl Polling {
             let payload = payload::encode(&[Arc::clone(&rules.engine.packets.close)], self.form);
             let _ = parked.send(Reply::Payload(payload));
         }
-        rules.double_utf8 = probe.form.double_utf8;
         rules.outbox.attach(probe.socket, probe.lease, probe.form);
         tracing::info!(transport = Transport::WebSocket.as_str(), "upgraded");
         let metrics = &rules.engine.metrics;

@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 
 import { Browser } from './browser.mjs';
-import { CLEAN_OR_CUT, Gateway } from './gateway.mjs';
+import { Gateway } from './gateway.mjs';
 
 /** What the page's menu calls its transports, and what it says it runs on. */
 const TRANSPORTS = { websocket: 'WebSocket', polling: 'HTTP long polling' };
@@ -53,7 +53,7 @@ for (const path of ['/socket.io/', '/live/']) {
     before(async () => {
       gateway = await Gateway.start({ server: `path = ${JSON.stringify(path)}` });
     });
-    after(() => gateway.stop(CLEAN_OR_CUT)); // a page may go between two polls
+    after(() => gateway.stop());
 
     for (const [first, second] of [
       ['websocket', 'websocket'],

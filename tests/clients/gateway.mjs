@@ -108,7 +108,7 @@ listen = "127.0.0.1:${this.adminPort}"
 [drain]
 delay = "0s"
 spread = "0s"
-timeout = "1s"
+timeout = "10s"
 [log]
 level = "info"
 ${rest}
