@@ -8,7 +8,7 @@ import { after, before, describe, it } from 'node:test';
 
 import { BUNDLED, Browser, PAGES_AT_ONCE, waysOf } from './browser.mjs';
 import { open } from './clients.mjs';
-import { CLEAN_OR_CUT, Gateway } from './gateway.mjs';
+import { Gateway } from './gateway.mjs';
 import { VALUES, binaries } from './samples.mjs';
 import { plain } from './wrap.mjs';
 
@@ -45,7 +45,7 @@ describe('pages', { concurrency: PAGES_AT_ONCE }, () => {
   before(async () => {
     gateway = await Gateway.start({ rest: RULES });
   });
-  after(() => gateway.stop(CLEAN_OR_CUT)); // a page may go between two polls
+  after(() => gateway.stop());
 
   for (const generation of BUNDLED) {
     for (const way of waysOf(generation)) {
@@ -134,7 +134,7 @@ describe('all pages and two generations of Node in one room', () => {
   before(async () => {
     gateway = await Gateway.start({ rest: RULES });
   });
-  after(() => gateway.stop(CLEAN_OR_CUT)); // a page may go between two polls
+  after(() => gateway.stop());
 
   it('everybody hears everybody else once, in one order that all agree on', async (t) => {
     const pages = await browser.openAll(t, gateway.url);
@@ -162,7 +162,7 @@ describe('a restart of the gateway', () => {
   before(async () => {
     gateway = await Gateway.start();
   });
-  after(() => gateway.stop(CLEAN_OR_CUT)); // a page may go between two polls
+  after(() => gateway.stop());
 
   it('pages come back by themselves', async (t) => {
     const again = { reconnection: true, reconnectionDelay: 50, reconnectionDelayMax: 200 };

@@ -25,9 +25,6 @@ const BINARY = path.resolve(process.env.ROOMCAST_BIN ?? path.join(here, '../../t
 /** The exit code for an address that is taken: the one failure that is tried again. */
 const UNAVAILABLE = 69;
 
-/** The exit codes of a gateway that stopped where some client may not have heard of it. */
-export const CLEAN_OR_CUT = [0, 75];
-
 /** Gateways that run: none may outlive the test process, however that ends. */
 const running = new Set();
 process.on('exit', () => running.forEach((child) => child.kill('SIGKILL')));
@@ -160,12 +157,12 @@ ${rest}
   }
 
   /** Asks it to stop and waits for it; its directory stays, so that `launch` can bring it back. */
-  async halt(exitCodes = [0]) {
+  async halt(exitCode = 0) {
     if (this.#child.exitCode === null && this.#child.signalCode === null) this.#child.kill('SIGTERM');
     try {
       const { code, signal } = await within(this.#ended, () => `the gateway stops\n${this.log}`);
       assert.equal(signal, null, `the gateway was killed by ${signal}\n${this.log}`);
-      assert.ok(exitCodes.includes(code), `the gateway's exit code is ${code}\n${this.log}`);
+      assert.equal(code, exitCode, `the gateway's exit code\n${this.log}`);
       assert.doesNotMatch(this.log, /panic/i, 'the gateway panicked');
     } catch (error) {
       this.#child.kill('SIGKILL');
@@ -174,9 +171,9 @@ ${rest}
   }
 
   /** Stops it for good: the exit code must be that of a clean stop, and nothing may have panicked. */
-  async stop(exitCodes) {
+  async stop() {
     try {
-      await this.halt(exitCodes);
+      await this.halt();
     } finally {
       await rm(this.#directory, { recursive: true });
     }
