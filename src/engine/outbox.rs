@@ -13,13 +13,13 @@ use std::task::{Context, Poll};
 use atomic_waker::AtomicWaker;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
-use tokio::net::TcpStream;
 
 use crate::http::Lease;
 use crate::metrics::Tally;
 use crate::protocol::encoded::{Encoded, WebSocketForm};
 use crate::protocol::ids::Sid;
 use crate::reason::Reason;
+use crate::stream::Stream;
 
 /// Packets that may wait for one client, whatever their size: high enough that bytes decide.
 const PACKETS_MAX: usize = 65_536;
@@ -47,7 +47,7 @@ pub struct Outbox {
     sid: Sid,
     bytes_max: usize,
     /// Set once, when the session gets its WebSocket.
-    socket: OnceLock<(TcpStream, Arc<Lease>)>,
+    socket: OnceLock<(Stream, Arc<Lease>)>,
     /// The session's task.
     task: AtomicWaker,
     state: Mutex<State>,
@@ -177,12 +177,12 @@ impl Outbox {
     }
 
     /// The session's WebSocket, once it has one.
-    pub(super) fn socket(&self) -> Option<&TcpStream> {
+    pub(super) fn socket(&self) -> Option<&Stream> {
         self.socket.get().map(|(socket, _)| socket)
     }
 
     /// From now on packets leave through this WebSocket. False when there was one before.
-    pub(super) fn attach(&self, socket: TcpStream, lease: Arc<Lease>, form: WebSocketForm) -> bool {
+    pub(super) fn attach(&self, socket: Stream, lease: Arc<Lease>, form: WebSocketForm) -> bool {
         let mut state = self.state.lock();
         if self.socket.set((socket, lease)).is_err() {
             return false;
