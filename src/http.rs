@@ -19,6 +19,9 @@ use serde::{Deserialize, Serialize, Serializer};
 /// The body of every answer.
 pub type Body = Full<Bytes>;
 
+/// Bytes of a request's head.
+pub const HEAD_BYTES_MAX: usize = 32 * 1024;
+
 /// Longest target of a request, with its query, where tokens travel.
 const TARGET_BYTES_MAX: usize = 16 * 1024;
 
@@ -31,9 +34,12 @@ pub enum BodyError {
     /// It is longer than it may be.
     #[error("the body is too large")]
     TooLarge,
-    /// It did not come in time, or broke off.
-    #[error("the body did not arrive")]
+    /// It broke off, or its chunks are none.
+    #[error("the body is broken")]
     Broken,
+    /// It did not come in time.
+    #[error("the body did not arrive in time")]
+    Late,
 }
 
 /// Reads a body of at most `bytes_max` bytes, counted as they come.
@@ -49,7 +55,8 @@ pub async fn read_body(body: Incoming, bytes_max: usize) -> Result<Bytes, BodyEr
     match collected {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(BodyError::TooLarge),
-        Ok(Err(_)) | Err(_) => Err(BodyError::Broken),
+        Ok(Err(_)) => Err(BodyError::Broken),
+        Err(_) => Err(BodyError::Late),
     }
 }
 
@@ -95,12 +102,21 @@ pub fn refuse(request: &Request<Incoming>) -> Option<Response<Body>> {
         .is_some_and(|target| target.as_str().len() > TARGET_BYTES_MAX)
     {
         (StatusCode::URI_TOO_LONG, "the target is too long\n")
+    } else if head_bytes(request) > HEAD_BYTES_MAX {
+        (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "the head is too long\n")
     } else {
         return None;
     };
     let mut response = response(status, "text/plain", why);
     close(&mut response);
     Some(response)
+}
+
+/// The length of a head, about. hyper takes a longer one where it comes in few pieces.
+fn head_bytes(request: &Request<Incoming>) -> usize {
+    let fields = request.headers().iter();
+    let fields: usize = fields.map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    fields + request.uri().path_and_query().map_or(0, |target| target.as_str().len())
 }
 
 /// Lets the connection end with this answer.

@@ -403,7 +403,8 @@ mod tests {
     async fn attached(bytes_max: usize) -> (Outbox, std::net::TcpStream) {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         SockRef::from(&listener).set_recv_buffer_size(1).unwrap();
-        let socket = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let socket = Stream::Tcp(tokio::net::TcpStream::connect(address).await.unwrap());
         SockRef::from(&socket).set_send_buffer_size(1).unwrap();
         let (client, _) = listener.accept().unwrap();
         client.set_read_timeout(Some(DEADLINE)).unwrap();

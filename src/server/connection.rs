@@ -17,15 +17,12 @@ use tracing::{debug, warn};
 use super::Parts;
 use super::proxy_protocol::{self, V2_BYTES_MAX};
 use crate::gate::Gate;
-use crate::http::Lease;
+use crate::http::{HEAD_BYTES_MAX, Lease};
 use crate::proxies::Hop;
 use crate::stream::Stream;
 
 /// Time for the head of a request, for the next request on a kept connection, and for a PROXY header.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Bytes of a request's head.
-const HEAD_BYTES_MAX: usize = 32 * 1024;
 
 /// Time between two complaints about PROXY headers.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(1);

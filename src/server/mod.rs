@@ -29,7 +29,7 @@ use crate::drain::{Stop, drain};
 use crate::engine::{Engine, Peer};
 use crate::http::{self, Body, Lease};
 use crate::hub::Hub;
-use crate::metrics::{Limit, Metrics};
+use crate::metrics::Metrics;
 use crate::ops::admin::Admin;
 use crate::ops::demo;
 use crate::ops::health::Health;
