@@ -9,13 +9,21 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue, TRANSFER_ENCODING};
+use hyper::header::{
+    CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING, UPGRADE,
+};
 use hyper::http::uri::Authority;
 use hyper::{Method, Request, Response, StatusCode, Version};
 use serde::{Deserialize, Serialize, Serializer};
 
 /// The body of every answer.
 pub type Body = Full<Bytes>;
+
+/// Bytes of a request's head.
+pub const HEAD_BYTES_MAX: usize = 32 * 1024;
+
+/// Longest target of a request, with its query, where tokens travel.
+const TARGET_BYTES_MAX: usize = 16 * 1024;
 
 /// Time in which a request's body must have come: long enough for a phone on a bad link.
 const BODY_TIMEOUT: Duration = Duration::from_secs(15);
@@ -26,9 +34,12 @@ pub enum BodyError {
     /// It is longer than it may be.
     #[error("the body is too large")]
     TooLarge,
-    /// It did not come in time, or broke off.
-    #[error("the body did not arrive")]
+    /// It broke off, or its chunks are none.
+    #[error("the body is broken")]
     Broken,
+    /// It did not come in time.
+    #[error("the body did not arrive in time")]
+    Late,
 }
 
 /// Reads a body of at most `bytes_max` bytes, counted as they come.
@@ -44,13 +55,15 @@ pub async fn read_body(body: Incoming, bytes_max: usize) -> Result<Bytes, BodyEr
     match collected {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(BodyError::TooLarge),
-        Ok(Err(_)) | Err(_) => Err(BodyError::Broken),
+        Ok(Err(_)) => Err(BodyError::Broken),
+        Err(_) => Err(BodyError::Late),
     }
 }
 
 /// Whether a proxy before us could take this request for another one than we do: then it is not answered but refused,
-/// and the connection closed (request smuggling). What hyper refuses itself is not looked at again.
-pub fn is_ambiguous(request: &Request<Incoming>) -> bool {
+/// and the connection closed (request smuggling). What shows in the bytes alone is refused by the [`gate`](crate::gate),
+/// and what hyper refuses itself is not looked at again.
+fn is_ambiguous(request: &Request<Incoming>) -> bool {
     let headers = request.headers();
     let hosts = headers.get_all(HOST).iter().count();
     let needs_host = request.version() != Version::HTTP_10;
@@ -79,13 +92,55 @@ pub fn is_ambiguous(request: &Request<Incoming>) -> bool {
     }
 }
 
-/// The answer to an ambiguous request.
-pub fn refuse_ambiguous() -> Response<Body> {
-    let mut response = response(StatusCode::BAD_REQUEST, "text/plain", "ambiguous request\n");
+/// The answer to a request that is not even looked at, and the end of its connection; `None` for all others.
+pub fn refuse(request: &Request<Incoming>) -> Option<Response<Body>> {
+    let (status, why) = if is_ambiguous(request) {
+        (StatusCode::BAD_REQUEST, "ambiguous request\n")
+    } else if request
+        .uri()
+        .path_and_query()
+        .is_some_and(|target| target.as_str().len() > TARGET_BYTES_MAX)
+    {
+        (StatusCode::URI_TOO_LONG, "the target is too long\n")
+    } else if head_bytes(request) > HEAD_BYTES_MAX {
+        (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "the head is too long\n")
+    } else {
+        return None;
+    };
+    let mut response = response(status, "text/plain", why);
+    close(&mut response);
+    Some(response)
+}
+
+/// The length of a head, about. hyper takes a longer one where it comes in few pieces.
+fn head_bytes(request: &Request<Incoming>) -> usize {
+    let fields = request.headers().iter();
+    let fields: usize = fields.map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    fields + request.uri().path_and_query().map_or(0, |target| target.as_str().len())
+}
+
+/// Lets the connection end with this answer.
+pub fn close(response: &mut Response<Body>) {
     response
         .headers_mut()
         .insert(CONNECTION, HeaderValue::from_static("close"));
-    response
+}
+
+/// Whether an `Upgrade` names a WebSocket, alone or among others.
+pub fn is_websocket(upgrade: &[u8]) -> bool {
+    let wanted = b"websocket";
+    upgrade
+        .windows(wanted.len())
+        .any(|part| part.eq_ignore_ascii_case(wanted))
+}
+
+/// Whether a request asks for a WebSocket in any way. What follows it has not passed the gate: where it is not granted,
+/// the connection must end.
+pub fn asks_for_websocket(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(UPGRADE)
+        .iter()
+        .any(|value| is_websocket(value.as_bytes()))
 }
 
 /// An answer with this content type, not to be kept by caches.

@@ -5,6 +5,7 @@
 //! - [`reason`], [`units`], [`limits`]: words that all others share
 //! - [`protocol`]: bytes to packets and back; pure
 //! - [`http`], [`metrics`]: what all answers have in common; every number that we count
+//! - [`stream`], [`gate`]: a connection, and the strict reading of what comes in by it
 //! - [`engine`]: Engine.IO; requests and WebSockets in, sessions out
 //! - [`hub`]: who is here, in which rooms, and how a broadcast reaches them
 //! - [`socketio`]: a client's life
@@ -18,6 +19,7 @@ pub mod cli;
 pub mod config;
 pub mod drain;
 pub mod engine;
+pub mod gate;
 pub mod http;
 pub mod hub;
 pub mod limits;
@@ -28,4 +30,5 @@ pub mod proxies;
 pub mod reason;
 pub mod server;
 pub mod socketio;
+pub mod stream;
 pub mod units;

@@ -1,9 +1,6 @@
 //! Settings that are known but not built yet. Naming one is an error that says so: nothing is
 //! accepted that does nothing.
 
-const PROXY_PROTOCOL: &str = "the PROXY protocol comes with a later version";
-const CLIENT_BUNDLE: &str = "serving the client's script comes with a later version; \
-    until then serve it with your pages";
 const TLS: &str = "TLS comes with a later version; until then a proxy in front can do it";
 const LIMIT: &str = "this limit comes with a later version; until then there is none";
 const CLUSTER: &str = "a cluster comes with a later version; this one runs as a single node";
@@ -15,9 +12,7 @@ const ADMIN_UI: &str = "the admin page comes with a later version";
 const STREAM: &str = "streams come with a later version";
 
 /// Sections and keys of later versions.
-const SETTINGS: [(&str, &str); 12] = [
-    ("server.proxy_protocol", PROXY_PROTOCOL),
-    ("server.client_bundle", CLIENT_BUNDLE),
+const SETTINGS: [(&str, &str); 10] = [
     ("server.tls", TLS),
     ("limits.sockets_per_user", LIMIT),
     ("cluster", CLUSTER),
@@ -54,9 +49,6 @@ pub(super) fn value(path: &str, value: &str) -> Option<&'static str> {
         .find(|(name, word, _)| *name == path && *word == value)
         .map(|(_, _, reason)| *reason)
 }
-
-/// Why clients cannot be reached over Unix sockets yet.
-pub(super) const UNIX_SOCKET: &str = "Unix sockets come with a later version; write an address with a port";
 
 #[cfg(test)]
 mod tests {

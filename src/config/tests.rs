@@ -4,7 +4,7 @@ use super::*;
 use proptest::prelude::*;
 
 /// A text with one mistake, and a part of what is said about it.
-const MISTAKES: [(&str, &str); 39] = [
+const MISTAKES: [(&str, &str); 45] = [
     (
         "[server]\nlisten = 3000",
         "server.listen: must be an address, or a list of addresses (configuration, line 2)",
@@ -16,9 +16,24 @@ const MISTAKES: [(&str, &str); 39] = [
         "\"300.1.1.1:80\" is not an address with a port",
     ),
     (
-        "[server]\nlisten = 'unix:/run/x'",
-        "Unix sockets come with a later version",
+        "[server]\nlisten = 'unix:run/x'",
+        "\"unix:run/x\" must name a file by its whole path",
     ),
+    (
+        "[server]\nlisten = 'unix:/run/0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678'",
+        "has a path of 114 bytes: the system allows 107",
+    ),
+    (
+        "[admin]\nlisten = 'unix:/run/x'\n[server]\nlisten = 'unix:/run/x'",
+        "is the clients' address as well",
+    ),
+    (
+        "[server]\nclient_bundle = '/no/such/file.js'",
+        "server.client_bundle: \"/no/such/file.js\" cannot be read: No such file or directory (os error 2) (configuration, line 2)",
+    ),
+    ("[server]\nclient_bundle = '/'", "\"/\" is not a file"),
+    ("[server]\nclient_bundle = '/dev/null'", "\"/dev/null\" is not a file"),
+    ("[server]\nproxy_protocol = 1", "server.proxy_protocol: must be"),
     ("[server]\nlisten = ['[::]:1', '[::]:1']", "\"[::]:1\" is there twice"),
     ("[server]\npath = 'socket.io'", "must begin and end with a slash"),
     ("[server]\npath = '/a b/'", "must not contain"),
@@ -159,7 +174,6 @@ fn rules_say_nothing_that_their_action_does_not_read() {
 #[test]
 fn what_comes_later_says_so() {
     for text in [
-        "[server]\nproxy_protocol = true",
         "[server.tls]\ncert = 'x'",
         "[limits]\nsockets_per_user = 1",
         "[cluster]",

@@ -9,7 +9,8 @@ use ipnet::IpNet;
 
 use super::Config;
 use super::findings::Findings;
-use super::later;
+use crate::proxies;
+use crate::server::UNIX_PREFIX;
 use crate::socketio::config::{ActionName, EventRule, Namespace};
 
 /// Below this no handshake fits.
@@ -20,6 +21,9 @@ const HEARTBEAT_MS_MAX: u128 = i32::MAX as u128;
 
 /// Keys shorter than this can be guessed.
 const KEY_BYTES_MIN: usize = 32;
+
+/// Longest path of a Unix socket (`sun_path`, less the zero behind it).
+const UNIX_PATH_BYTES_MAX: usize = 107;
 
 /// Longest name of a namespace.
 const NAMESPACE_BYTES_MAX: usize = 128;
@@ -66,19 +70,50 @@ fn server(config: &Config, findings: &mut Findings) {
         }
     }
     for network in &server.trusted_proxies {
-        if network.parse::<IpNet>().is_err() {
+        if network != proxies::UNIX && network.parse::<IpNet>().is_err() {
             findings.error("server.trusted_proxies", not_a_network(network));
         }
     }
+    bundle(&server.client_bundle, findings);
 }
 
-/// Reads an address to listen on; a name instead of an IP address becomes nothing.
-fn address(text: &str) -> Result<Option<SocketAddr>, String> {
-    if text.starts_with("unix:") {
-        return Err(format!("\"{text}\": {}", later::UNIX_SOCKET));
+fn bundle(path: &str, findings: &mut Findings) {
+    if path.is_empty() {
+        return;
+    }
+    // Opened, as rights are checked then.
+    let problem = match std::fs::File::open(path).and_then(|file| file.metadata()) {
+        Err(error) => format!("cannot be read: {error}"),
+        Ok(metadata) if !metadata.is_file() => "is not a file".into(),
+        Ok(metadata) if metadata.len() == 0 => "is empty".into(),
+        Ok(_) => return,
+    };
+    findings.error("server.client_bundle", format!("\"{path}\" {problem}"));
+}
+
+/// What can be listened on.
+enum Address {
+    Ip(SocketAddr),
+    /// A name with a port.
+    Name,
+    Unix,
+}
+
+/// Reads an address to listen on.
+fn address(text: &str) -> Result<Address, String> {
+    if let Some(path) = text.strip_prefix(UNIX_PREFIX) {
+        return match path.len() {
+            _ if !path.starts_with('/') || path.ends_with('/') || path.contains('\0') => Err(format!(
+                "\"{text}\" must name a file by its whole path: \"unix:/run/roomcast/clients.sock\""
+            )),
+            ..=UNIX_PATH_BYTES_MAX => Ok(Address::Unix),
+            bytes => Err(format!(
+                "\"{text}\" has a path of {bytes} bytes: the system allows {UNIX_PATH_BYTES_MAX}"
+            )),
+        };
     }
     if let Ok(address) = text.parse() {
-        return Ok(Some(address));
+        return Ok(Address::Ip(address));
     }
     let is_name = |host: &str| {
         let letters = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
@@ -87,10 +122,10 @@ fn address(text: &str) -> Result<Option<SocketAddr>, String> {
         host.chars().all(letters) && last.contains(|c: char| c.is_ascii_alphabetic())
     };
     match text.rsplit_once(':') {
-        Some((host, port)) if is_name(host) && port.parse::<u16>().is_ok() => Ok(None),
+        Some((host, port)) if is_name(host) && port.parse::<u16>().is_ok() => Ok(Address::Name),
         _ => Err(format!(
             "\"{text}\" is not an address with a port: \
-             write it as \"0.0.0.0:3000\", \"[::]:3000\" or \"localhost:3000\""
+             write it as \"0.0.0.0:3000\", \"[::]:3000\", \"localhost:3000\" or \"unix:/path\""
         )),
     }
 }
@@ -137,7 +172,9 @@ fn not_a_network(text: &str) -> String {
     let bits = match text.parse::<std::net::IpAddr>() {
         Ok(std::net::IpAddr::V4(_)) => 32,
         Ok(std::net::IpAddr::V6(_)) => 128,
-        Err(_) => return format!("\"{text}\" is not a network: write it as \"10.0.0.0/8\""),
+        Err(_) => {
+            return format!("\"{text}\" is not a network: write it as \"10.0.0.0/8\", or \"unix\" for Unix sockets");
+        }
     };
     format!("\"{text}\" is an address: write the network of it alone as \"{text}/{bits}\"")
 }
@@ -210,8 +247,11 @@ fn admin(config: &Config, findings: &mut Findings) {
             findings.conflict("admin.listen", &["server.listen"], message);
         }
         Ok(address) => {
-            let name_is_local = listen.starts_with("localhost:");
-            let is_local = address.map_or(name_is_local, |address| address.ip().to_canonical().is_loopback());
+            let is_local = match address {
+                Address::Ip(address) => address.ip().to_canonical().is_loopback(),
+                Address::Name => listen.starts_with("localhost:"),
+                Address::Unix => true,
+            };
             if !is_local && admin.keys.is_empty() {
                 let message = format!(
                     "\"{listen}\" can be reached from other machines: set admin.keys, \

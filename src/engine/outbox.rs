@@ -13,13 +13,13 @@ use std::task::{Context, Poll};
 use atomic_waker::AtomicWaker;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
-use tokio::net::TcpStream;
 
 use crate::http::Lease;
 use crate::metrics::Tally;
 use crate::protocol::encoded::{Encoded, WebSocketForm};
 use crate::protocol::ids::Sid;
 use crate::reason::Reason;
+use crate::stream::Stream;
 
 /// Packets that may wait for one client, whatever their size: high enough that bytes decide.
 const PACKETS_MAX: usize = 65_536;
@@ -47,7 +47,7 @@ pub struct Outbox {
     sid: Sid,
     bytes_max: usize,
     /// Set once, when the session gets its WebSocket.
-    socket: OnceLock<(TcpStream, Arc<Lease>)>,
+    socket: OnceLock<(Stream, Arc<Lease>)>,
     /// The session's task.
     task: AtomicWaker,
     state: Mutex<State>,
@@ -177,12 +177,12 @@ impl Outbox {
     }
 
     /// The session's WebSocket, once it has one.
-    pub(super) fn socket(&self) -> Option<&TcpStream> {
+    pub(super) fn socket(&self) -> Option<&Stream> {
         self.socket.get().map(|(socket, _)| socket)
     }
 
     /// From now on packets leave through this WebSocket. False when there was one before.
-    pub(super) fn attach(&self, socket: TcpStream, lease: Arc<Lease>, form: WebSocketForm) -> bool {
+    pub(super) fn attach(&self, socket: Stream, lease: Arc<Lease>, form: WebSocketForm) -> bool {
         let mut state = self.state.lock();
         if self.socket.set((socket, lease)).is_err() {
             return false;
@@ -403,7 +403,8 @@ mod tests {
     async fn attached(bytes_max: usize) -> (Outbox, std::net::TcpStream) {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         SockRef::from(&listener).set_recv_buffer_size(1).unwrap();
-        let socket = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let socket = Stream::Tcp(tokio::net::TcpStream::connect(address).await.unwrap());
         SockRef::from(&socket).set_send_buffer_size(1).unwrap();
         let (client, _) = listener.accept().unwrap();
         client.set_read_timeout(Some(DEADLINE)).unwrap();

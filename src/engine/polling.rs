@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
 use super::directory::{Mail, Mailbox, Post, Reply};
@@ -17,6 +16,7 @@ use crate::protocol::encoded::{Encoded, WebSocketForm};
 use crate::protocol::engine::{Packet, decode_binary, decode_text};
 use crate::protocol::payload::{self, PayloadForm};
 use crate::reason::Reason;
+use crate::stream::Stream;
 
 /// Bytes of packets in one answer, unless the first is larger alone.
 const ANSWER_BYTES_MAX: usize = 1_000_000;
@@ -38,7 +38,7 @@ pub(super) struct Polling {
 /// A WebSocket that wants to take over.
 #[derive(Debug)]
 struct Probe {
-    socket: TcpStream,
+    socket: Stream,
     reader: FrameReader,
     form: WebSocketForm,
     lease: Arc<Lease>,

@@ -124,7 +124,8 @@ async fn post(
             guard.is_read = true; // the session goes on, as in Node
             return http::empty(StatusCode::PAYLOAD_TOO_LARGE);
         }
-        Err(BodyError::Broken) => return http::empty(StatusCode::REQUEST_TIMEOUT),
+        Err(BodyError::Broken) => return http::empty(StatusCode::BAD_REQUEST),
+        Err(BodyError::Late) => return http::empty(StatusCode::REQUEST_TIMEOUT),
     };
     guard.is_read = true;
     if body.len() > bytes_max {

@@ -17,7 +17,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
 use super::Engine;
@@ -35,6 +34,7 @@ use crate::protocol::ids::Sid;
 use crate::protocol::payload::{PayloadForm, undouble};
 use crate::protocol::{PacketType, Version};
 use crate::reason::Reason;
+use crate::stream::Stream;
 
 /// Bytes read from a socket at once, into a buffer of the thread.
 const READ_BYTES: usize = 64 * 1024;
@@ -437,7 +437,7 @@ impl Rules {
 }
 
 /// Reads what is there; 0 when the connection is closed or broken.
-pub(super) fn poll_read(socket: &TcpStream, buffer: &mut [u8], cx: &mut Context<'_>) -> Poll<usize> {
+pub(super) fn poll_read(socket: &Stream, buffer: &mut [u8], cx: &mut Context<'_>) -> Poll<usize> {
     loop {
         if ready!(socket.poll_read_ready(cx)).is_err() {
             return Poll::Ready(0);
@@ -451,7 +451,7 @@ pub(super) fn poll_read(socket: &TcpStream, buffer: &mut [u8], cx: &mut Context<
 }
 
 /// Reads and forgets until the connection is closed or broken.
-pub(super) fn poll_discard(socket: &TcpStream, cx: &mut Context<'_>) -> Poll<()> {
+pub(super) fn poll_discard(socket: &Stream, cx: &mut Context<'_>) -> Poll<()> {
     READ.with_borrow_mut(|buffer| {
         while ready!(poll_read(socket, buffer, cx)) > 0 {}
         Poll::Ready(())

@@ -13,10 +13,11 @@ use fastwebsockets::{CloseCode, OpCode, unmask};
 use hyper::upgrade::OnUpgrade;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 
+use crate::gate::Gate;
 use crate::http::{Body, Lease};
 use crate::protocol::encoded::{Encoded, WebSocketForm};
+use crate::stream::Stream;
 
 /// Fragments that one message may come in.
 const FRAGMENTS_MAX: usize = 128;
@@ -311,7 +312,7 @@ pub(super) fn is_upgrade<B>(request: &Request<B>) -> bool {
 /// A connection that became a WebSocket.
 #[derive(Debug)]
 pub(super) struct Opened {
-    pub(super) socket: TcpStream,
+    pub(super) socket: Stream,
     /// What came behind the request and was read with it.
     pub(super) leftover: Bytes,
     pub(super) form: WebSocketForm,
@@ -321,9 +322,9 @@ pub(super) struct Opened {
 impl Opened {
     /// Waits for the 101 to be sent and takes the bare socket; `None` where the client is gone.
     pub(super) async fn wait(upgrade: OnUpgrade, form: WebSocketForm, lease: Arc<Lease>) -> Option<Self> {
-        let parts = upgrade.await.ok()?.downcast::<TokioIo<TcpStream>>().ok()?;
+        let parts = upgrade.await.ok()?.downcast::<TokioIo<Gate>>().ok()?;
         Some(Self {
-            socket: parts.io.into_inner(),
+            socket: parts.io.into_inner().into_stream(),
             leftover: parts.read_buf,
             form,
             lease,

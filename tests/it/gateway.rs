@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use roomcast::config::Config;
-use roomcast::server::{Ended, Server};
+use roomcast::server::{Ended, ServeError, Server};
 use tokio::task::JoinHandle;
 
 use crate::client::http::{Request, Response, request};
@@ -35,17 +35,27 @@ pub(crate) struct TestGateway {
 impl TestGateway {
     /// Starts a gateway with the defaults and `settings`: keys in full (`engine.eio3 = false`), `[[namespace]]` last.
     pub(crate) async fn start(settings: &str) -> Self {
-        let ports = "server.listen = \"127.0.0.1:0\"\nadmin.listen = \"127.0.0.1:0\"\n";
+        Self::listen("\"127.0.0.1:0\"", settings).await
+    }
+
+    /// The same on these addresses, as they are written in TOML.
+    pub(crate) async fn listen(addresses: &str, settings: &str) -> Self {
+        Self::try_listen(addresses, settings).await.expect("free addresses")
+    }
+
+    /// The same; the error is what the gateway cannot do without.
+    pub(crate) async fn try_listen(addresses: &str, settings: &str) -> Result<Self, ServeError> {
+        let ports = format!("server.listen = {addresses}\nadmin.listen = \"127.0.0.1:0\"\n");
         let config = Config::from_toml(&format!("{ports}{settings}")).expect("settings of a test");
-        let server = Server::bind(config).await.expect("free ports");
+        let server = Server::bind(config).await?;
         let (first, second) = (server.stopper(), server.stopper());
-        Self {
+        Ok(Self {
             address: server.client_addr(),
             admin: server.admin_addr(),
             stop: Box::new(move || first.stop()),
             stop_now: Box::new(move || second.stop_now()),
             task: Some(tokio::spawn(server.run())),
-        }
+        })
     }
 
     /// A gateway as it is without any setting.

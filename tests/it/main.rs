@@ -1,7 +1,8 @@
 //! The gateway on the wire: real gateways in this process, and a raw client that speaks by hand.
 //!
 //! Every file is one topic; every test's name is a promise. `gateway.rs` starts gateways, `client/` holds the raw
-//! client. Nothing here sleeps to let things settle: a test waits for a fact with a deadline, and shows that
+//! client, `bridge.rs` brings it to gateways that it cannot reach by itself, and `process.rs` runs the built binary.
+//! Nothing here sleeps to let things settle: a test waits for a fact with a deadline, and shows that
 //! something does *not* happen by what comes after it.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![expect(
@@ -9,12 +10,15 @@
     reason = "nothing is reachable in a test binary; `pub` marks what topics use"
 )]
 
+mod bridge;
 mod client;
 mod gateway;
+mod process;
 
 mod acks;
 mod binary;
 mod bounds;
+mod client_bundle;
 mod close;
 mod compression;
 mod connect;
@@ -27,16 +31,19 @@ mod health;
 mod heartbeat;
 mod ids;
 mod jsonp;
+mod listeners;
 mod order;
 mod patience;
 mod payload_v3;
 mod payload_v4;
 mod polling;
+mod proxy_protocol;
 mod rules;
 mod rules_configured;
 mod rules_refused;
 mod smuggling;
 mod socketio_packets;
+mod supervisor;
 mod upgrade;
 mod websocket;
 mod websocket_handshake;

@@ -1,12 +1,10 @@
 //! Requests that two readers (a proxy and we) could read differently: one refusal, then the end of the connection.
-//!
-//! Two equal lengths and lines that end in a bare line feed are not here: hyper reads both in the one way that there is.
 
 use std::net::SocketAddr;
 
 use tokio::task::JoinSet;
 
-use crate::client::http::Connection;
+use crate::client::http::{Connection, Request};
 use crate::client::polling::Polling;
 use crate::gateway::TestGateway;
 
@@ -93,6 +91,31 @@ async fn bodies_must_have_one_length() {
             post("Transfer-Encoding: chunked\r\nContent-Length: 4", "0\r\n\r\n"),
         ),
         ("two lengths", post("Content-Length: 1\r\nContent-Length: 2", "3")),
+        ("twice one length", post("Content-Length: 1\r\nContent-Length: 1", "3")),
+        (
+            "twice one length, one of them small",
+            post("Content-Length: 1\r\ncontent-length:1", "3"),
+        ),
+        (
+            "a length and chunks that end in time",
+            post("Content-Length: 5\r\nTransfer-Encoding: chunked", "0\r\n\r\n"),
+        ),
+        (
+            "chunks twice",
+            post("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked", "0\r\n\r\n"),
+        ),
+        (
+            "a chunk whose size ends in a bare line feed",
+            post("Transfer-Encoding: chunked", "1\n3\r\n0\r\n\r\n"),
+        ),
+        (
+            "a chunk that is longer than it says",
+            post("Transfer-Encoding: chunked", "1\r\n33\r\n0\r\n\r\n"),
+        ),
+        (
+            "a trailer that ends in a bare line feed",
+            post("Transfer-Encoding: chunked", "1\r\n3\r\n0\r\nX: y\n\r\n"),
+        ),
         ("a list of lengths", post("Content-Length: 1, 1", "3")),
         ("a signed length", post("Content-Length: +1", "3")),
         ("a negative length", post("Content-Length: -1", "3")),
@@ -154,8 +177,105 @@ async fn lines_must_be_lines() {
         ("a header without a colon", get("X-A")),
         ("a zero byte", get("X-A: a\0b")),
         ("a bare carriage return", get("X-A: a\rX-B: b")),
+        ("a header that ends in a bare line feed", get("X-A: a\nX-B: b")),
+        ("a head that ends in a bare line feed", get("X-A: a\r\n\nX-B: b")),
+        (
+            "a request line that ends in a bare line feed",
+            get("X-A: a").replacen("\r\n", "\n", 1),
+        ),
+        ("nothing but bare line feeds", get("X-A: a").replace("\r\n", "\n")),
+        ("an empty line that is a bare line feed", format!("\n{}", get("X-A: a"))),
     ];
     all_refused(&gateway, rows).await;
+}
+
+#[tokio::test]
+async fn later_requests_of_a_connection_are_read_as_strictly() {
+    let gateway = TestGateway::plain().await;
+    let address = gateway.address;
+    let mut polling = Polling::open(address, 4).await;
+    let get = Request::get("/livez").bytes(address);
+    let post = Request::post(&polling.target(), "6").bytes(address);
+    let mut chunked = Request::new("POST", &polling.target())
+        .header("Transfer-Encoding", "chunked")
+        .bytes(address);
+    chunked.extend_from_slice(b"1\r\n6\r\n0\r\n\r\n");
+    for before in [get, post, chunked] {
+        for pipelined in [false, true] {
+            let mut connection = Connection::open(address).await;
+            let bad = format!("GET /livez HTTP/1.1\r\nHost: {address}\nX-A: a\r\n\r\n");
+            if pipelined {
+                connection.write(&[&before, bad.as_bytes()].concat()).await;
+                // The answer to the good one may be lost with the connection; there is none but a refusal to the bad one.
+                let answers = String::from_utf8(connection.end().await).unwrap();
+                let good = answers.matches("HTTP/1.1 200").count();
+                assert!(good <= 1 && answers.matches("HTTP/1.1").count() <= 2, "{answers}");
+            } else {
+                connection.write(&before).await;
+                assert_eq!(connection.response().await.status, 200);
+                connection.write(bad.as_bytes()).await;
+                assert_eq!(connection.response().await.status, 400);
+                assert!(connection.end().await.is_empty());
+            }
+        }
+    }
+    polling.is_alive().await;
+}
+
+#[tokio::test]
+async fn nothing_is_read_behind_a_websocket_that_was_refused() {
+    let gateway = TestGateway::plain().await;
+    let address = gateway.address;
+    let get = Request::get("/livez").bytes(address);
+    let unknown = Request::upgrade("/socket.io/?EIO=4&transport=unknown");
+    let no_connection = Request::get("/livez").header("Upgrade", "h2c, WebSocket");
+    for request in [Request::upgrade("/livez"), unknown, no_connection] {
+        let mut connection = Connection::open(address).await;
+        connection.write(&[request.bytes(address), get.clone()].concat()).await;
+        let response = connection.response().await;
+        assert_ne!(response.status, 101);
+        assert_eq!(response.header("connection"), Some("close"), "{request:?}");
+        assert!(connection.end().await.is_empty(), "{request:?}");
+    }
+}
+
+#[tokio::test]
+async fn heads_have_their_bounds() {
+    let gateway = TestGateway::plain().await;
+    let address = gateway.address;
+    let headers = |count: usize| (0..count).fold(Request::get("/livez"), |get, n| get.header(&format!("X-{n}"), "a"));
+    for (what, request, status) in [
+        (
+            "a long target",
+            Request::get(&format!("/livez?{}", "a".repeat(16_000))),
+            200,
+        ),
+        (
+            "a longer target",
+            Request::get(&format!("/livez?{}", "a".repeat(17_000))),
+            414,
+        ),
+        (
+            "a long head",
+            Request::get("/livez").header("X-A", &"a".repeat(30_000)),
+            200,
+        ),
+        (
+            "a longer head",
+            Request::get("/livez").header("X-A", &"a".repeat(33_000)),
+            431,
+        ),
+        ("many headers", headers(99), 200),
+        ("more headers", headers(100), 431),
+    ] {
+        let mut connection = Connection::open(address).await;
+        connection.send(&request).await;
+        match connection.try_response().await {
+            Some(response) => assert_eq!(response.status, status, "{what}"),
+            // The answer is lost where the connection is reset because of what nobody read.
+            None => assert_eq!(status, 431, "{what}"),
+        }
+    }
 }
 
 #[tokio::test]

@@ -1,33 +1,40 @@
-//! The composition root: builds the parts, binds, accepts, routes by path.
+//! The composition root: builds the parts, binds, routes by path.
 
-use std::convert::Infallible;
-use std::net::{IpAddr, SocketAddr};
+mod accept;
+mod bundle;
+mod connection;
+mod listener;
+mod proxy_protocol;
+mod supervisor;
+
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::{Deserialize, Serialize};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tracing::{Instrument as _, debug, error, info, info_span};
+use tracing::{Instrument as _, info, info_span};
+
+use accept::accept;
+use bundle::Bundle;
+use connection::{Port, Strangers};
+pub use listener::UNIX_PREFIX;
+use listener::{Listener, SocketFile, nowhere};
 
 pub use crate::drain::Ended;
 use crate::drain::{Stop, drain};
 use crate::engine::{Engine, Peer};
 use crate::http::{self, Body, Lease};
 use crate::hub::Hub;
-use crate::metrics::{Limit, Metrics};
+use crate::metrics::Metrics;
 use crate::ops::admin::Admin;
 use crate::ops::demo;
 use crate::ops::health::Health;
 use crate::protocol::ids::IdGenerator;
-use crate::proxies::Proxies;
+use crate::proxies::{Hop, Proxies};
 use crate::socketio::{self, SocketIo};
 
 /// `[server]`: where clients connect.
@@ -41,8 +48,12 @@ pub struct Config {
     pub path: String,
     /// Origins that may connect beside our own host.
     pub origins: Vec<String>,
-    /// Networks whose forwarding headers are believed.
+    /// Networks whose forwarding headers are believed; `unix` stands for Unix sockets.
     pub trusted_proxies: Vec<String>,
+    /// Every connection of a client begins with a PROXY header.
+    pub proxy_protocol: bool,
+    /// The script of the client to serve; `""` = none.
+    pub client_bundle: String,
     /// Whether the demo page is served at `/`.
     pub demo: Demo,
 }
@@ -73,31 +84,16 @@ pub enum ServeError {
     Unavailable(String),
 }
 
-/// Connections that may wait to be accepted: a reconnect storm must not meet refusals.
-const BACKLOG: u32 = 4096;
-
-/// Time for the head of a request, and for the next request on a kept connection.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Bytes of a request's head.
-const HEAD_BYTES_MAX: usize = 32 * 1024;
-
-/// Pause after an accept that failed, mostly for want of descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
 /// Descriptors that are no client's connection: listeners, logs, the admin's connections.
 const SPARE_DESCRIPTORS: u64 = 256;
-
-/// What a client over the limit gets before its connection is closed.
-const FULL: &[u8] =
-    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
 /// A gateway that is bound to its addresses.
 #[derive(Debug)]
 pub struct Server {
     config: crate::config::Config,
-    clients: Vec<TcpListener>,
-    admin: TcpListener,
+    clients: Vec<Listener>,
+    admin: Listener,
+    files: Vec<SocketFile>,
     parts: Arc<Parts>,
     stop: watch::Sender<Stop>,
 }
@@ -107,7 +103,10 @@ pub struct Server {
 struct Parts {
     path: String,
     demo: Option<String>,
+    bundle: Bundle,
     proxies: Proxies,
+    proxy_protocol: bool,
+    strangers: Strangers,
     health: Arc<Health>,
     engine: Arc<Engine>,
     socketio: Arc<SocketIo>,
@@ -152,11 +151,14 @@ pub async fn serve(config: crate::config::Config) -> Result<Ended, ServeError> {
                 stopper.stop_now();
             } else {
                 info!("stopping (a second signal stops at once)");
+                supervisor::stopping();
                 stopper.stop();
             }
             is_second = true;
         }
     };
+    supervisor::ready(); // who connects from now on waits at most until the next line
+    tokio::spawn(supervisor::keep_watched());
     tokio::select! {
         ended = server.run() => Ok(ended),
         () = signals => Ok(Ended::Cut), // never: signals keep coming
@@ -174,17 +176,20 @@ impl Server {
             0 => usize::try_from(descriptors.saturating_sub(SPARE_DESCRIPTORS)).unwrap_or(usize::MAX),
             limit => limit,
         };
-        let mut clients = Vec::new();
+        let (mut clients, mut files) = (Vec::new(), Vec::new());
         for address in &config.server.listen {
-            clients.push(listen(address).await?);
+            let (listener, file) = Listener::bind(address, &config.server.listen).await?;
+            clients.push(listener);
+            files.extend(file);
         }
-        let admin = listen(&config.admin.listen).await?;
+        let (admin, file) = Listener::bind(&config.admin.listen, &[]).await?;
+        files.extend(file);
         let parts = Arc::new(Parts::new(&config, connections_max)?);
         info!(
             version = env!("CARGO_PKG_VERSION"),
             node = parts.admin.node,
             clients = %addresses(&clients),
-            admin = %addresses(std::slice::from_ref(&admin)),
+            %admin,
             path = config.server.path,
             namespaces = %config.namespace.iter().map(|namespace| &*namespace.name).collect::<Vec<_>>().join(" "),
             connections_max,
@@ -195,19 +200,20 @@ impl Server {
             config,
             clients,
             admin,
+            files,
             parts,
             stop: watch::Sender::new(Stop::No),
         })
     }
 
-    /// Where clients connect: the first address.
+    /// Where clients connect: the first address of the network, `0.0.0.0:0` where there is none.
     pub fn client_addr(&self) -> SocketAddr {
-        address_of(&self.clients[0])
+        self.clients.iter().find_map(Listener::address).unwrap_or_else(nowhere)
     }
 
-    /// Where health and metrics are.
+    /// Where health and metrics are; `0.0.0.0:0` for a Unix socket.
     pub fn admin_addr(&self) -> SocketAddr {
-        address_of(&self.admin)
+        self.admin.address().unwrap_or_else(nowhere)
     }
 
     /// A handle that stops this server.
@@ -221,6 +227,7 @@ impl Server {
             config,
             clients,
             admin,
+            files,
             parts,
             stop,
         } = self;
@@ -236,77 +243,9 @@ impl Server {
         parts.admin.metrics.draining.set(1);
         let ended = drain(&config.drain, &parts.engine, &parts.health, &mut stop).await;
         info!(clean = ended == Ended::Clean, "stopped");
+        drop(files);
         drop(closed);
         ended
-    }
-}
-
-/// Which port a connection came in by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Port {
-    Clients,
-    Admin,
-}
-
-/// Accepts connections until it is dropped with its set.
-async fn accept(listener: TcpListener, parts: Arc<Parts>, port: Port, closed: watch::Receiver<()>) {
-    let mut last_complaint: Option<Instant> = None;
-    loop {
-        match listener.accept().await {
-            Ok((stream, peer)) => {
-                let _ = stream.set_nodelay(true); // a connection that is gone says so soon enough
-                let lease = match port {
-                    Port::Clients => Lease::take(parts.health.connections(), parts.health.connections_max()),
-                    Port::Admin => Lease::take(&Arc::default(), usize::MAX), // operators are let in at any time
-                };
-                match lease {
-                    Some(lease) => drop(tokio::spawn(connection(
-                        stream,
-                        peer,
-                        Arc::clone(&parts),
-                        (port, Arc::new(lease)),
-                        closed.clone(),
-                    ))),
-                    None => {
-                        parts.admin.metrics.limited(Limit::Connections);
-                        drop(stream.try_write(FULL));
-                    }
-                }
-            }
-            Err(error) => {
-                if last_complaint.is_none_or(|last| last.elapsed() > Duration::from_secs(1)) {
-                    error!("cannot accept connections: {error}");
-                    last_complaint = Some(Instant::now());
-                }
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
-}
-
-/// Serves the requests of one connection, until it becomes a WebSocket or the server is gone.
-async fn connection(
-    stream: TcpStream,
-    peer: SocketAddr,
-    parts: Arc<Parts>,
-    via: (Port, Arc<Lease>),
-    mut closed: watch::Receiver<()>,
-) {
-    let (port, lease) = via;
-    let service = service_fn(|request| {
-        let (parts, lease) = (Arc::clone(&parts), Arc::clone(&lease));
-        async move { Ok::<_, Infallible>(parts.respond(request, peer.ip(), port, lease).await) }
-    });
-    let serving = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(HEAD_BYTES_MAX)
-        .half_close(false)
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades();
-    tokio::select! {
-        result = serving => if let Err(error) = result { debug!(%peer, "connection ended: {error}") },
-        _ = closed.changed() => {} // the sender is gone
     }
 }
 
@@ -356,7 +295,10 @@ impl Parts {
         Ok(Self {
             path: server.path.clone(),
             demo: has_demo.then(|| demo::page(&server.path)),
+            bundle: Bundle::load(&server.client_bundle)?,
             proxies: Proxies::new(&server.trusted_proxies),
+            proxy_protocol: server.proxy_protocol,
+            strangers: Strangers::default(),
             health,
             engine,
             socketio,
@@ -364,21 +306,29 @@ impl Parts {
         })
     }
 
-    async fn respond(&self, request: Request<Incoming>, peer: IpAddr, port: Port, lease: Arc<Lease>) -> Response<Body> {
-        if http::is_ambiguous(&request) {
-            return http::refuse_ambiguous();
+    /// Answers a request of a client or an operator.
+    async fn respond(&self, request: Request<Incoming>, peer: Hop, port: Port, lease: Arc<Lease>) -> Response<Body> {
+        let asks_for_websocket = http::asks_for_websocket(request.headers());
+        let mut response = match http::refuse(&request) {
+            Some(refusal) => refusal,
+            None if port == Port::Admin => self.admin.respond(&request),
+            None => self.route(request, peer, lease).await,
+        };
+        if asks_for_websocket && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            http::close(&mut response); // what follows has not passed the gate
         }
-        if port == Port::Admin {
-            return self.admin.respond(&request);
-        }
+        response
+    }
+
+    /// Answers a client by the path that it asks for.
+    async fn route(&self, request: Request<Incoming>, peer: Hop, lease: Arc<Lease>) -> Response<Body> {
         let path = request.uri().path();
         if let Some(rest) = path.strip_prefix(&*self.path) {
-            if rest == "socket.io.js" {
-                return http::response(StatusCode::NOT_FOUND, "text/plain", BUNDLE_HINT);
+            if Bundle::is_at(rest) {
+                return self.bundle.respond(&request);
             }
-            let address = self.proxies.client(peer, request.headers());
             let peer = Peer {
-                address,
+                address: self.proxies.client(peer, request.headers()),
                 behind_proxy: self.proxies.trusts(peer),
                 lease,
             };
@@ -410,47 +360,11 @@ impl Parts {
     }
 }
 
-/// What a page gets that looks for the client where a Node server has it.
-const BUNDLE_HINT: &str = "This gateway serves no client: load socket.io.min.js from your own site.\n";
-
-async fn listen(address: &str) -> Result<TcpListener, ServeError> {
-    let why = format!("cannot listen on {address}");
-    let mut last = None;
-    for resolved in tokio::net::lookup_host(address).await.map_err(unavailable(&why))? {
-        match bind(resolved) {
-            Ok(listener) => return Ok(listener),
-            Err(error) => last = Some(error),
-        }
-    }
-    let last = last.unwrap_or_else(|| std::io::Error::other("the name has no address"));
-    Err(unavailable(&why)(last))
-}
-
-fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
-    let socket = if address.is_ipv4() {
-        TcpSocket::new_v4()?
-    } else {
-        TcpSocket::new_v6()?
-    };
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
-}
-
 fn unavailable<E: std::fmt::Display>(what: &str) -> impl FnOnce(E) -> ServeError {
     move |error| ServeError::Unavailable(format!("{what}: {error}"))
 }
 
-fn address_of(listener: &TcpListener) -> SocketAddr {
-    listener
-        .local_addr()
-        .unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)))
-}
-
-fn addresses(listeners: &[TcpListener]) -> String {
-    listeners
-        .iter()
-        .map(|listener| address_of(listener).to_string())
-        .collect::<Vec<_>>()
-        .join(" ")
+fn addresses(listeners: &[Listener]) -> String {
+    let addresses: Vec<_> = listeners.iter().map(Listener::to_string).collect();
+    addresses.join(" ")
 }

@@ -1,0 +1,115 @@
+//! Accepts connections, whatever happens: short of descriptors it sheds them instead of spinning or going deaf.
+
+use std::fs::File;
+use std::future::poll_fn;
+use std::io;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+use tracing::error;
+
+use super::Parts;
+use super::connection::{Port, serve};
+use super::listener::Listener;
+use crate::http::Lease;
+use crate::metrics::Limit;
+use crate::proxies::Hop;
+use crate::stream::Stream;
+
+/// Pause after an accept that failed, mostly for want of descriptors.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Connections that are reset before such a pause.
+const SHED_MAX: usize = 256;
+
+/// Time between two complaints.
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What a client over the limit gets before its connection is closed.
+const FULL: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+
+/// Accepts connections until it is dropped.
+pub(super) async fn accept(listener: Listener, parts: Arc<Parts>, port: Port, closed: watch::Receiver<()>) {
+    let mut reserve = Reserve::default();
+    let mut last_complaint: Option<Instant> = None;
+    loop {
+        reserve.restore();
+        match poll_fn(|cx| listener.poll_accept(cx)).await {
+            Ok((stream, peer)) => admit(stream, peer, &parts, port, &closed),
+            Err(error) => {
+                let shed = if is_short(&error) {
+                    reserve.shed(&listener).await
+                } else {
+                    0
+                };
+                if last_complaint.is_none_or(|last| last.elapsed() > COMPLAINT_INTERVAL) {
+                    error!(shed, "cannot accept connections on {listener}: {error}");
+                    last_complaint = Some(Instant::now());
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Serves a connection, or says that there are too many.
+fn admit(stream: Stream, peer: Hop, parts: &Arc<Parts>, port: Port, closed: &watch::Receiver<()>) {
+    let lease = match port {
+        Port::Clients => Lease::take(parts.health.connections(), parts.health.connections_max()),
+        Port::Admin => Lease::take(&Arc::default(), usize::MAX), // operators are let in at any time
+    };
+    match lease {
+        Some(lease) => {
+            let via = (port, Arc::new(lease));
+            drop(tokio::spawn(serve(
+                stream,
+                peer,
+                Arc::clone(parts),
+                via,
+                closed.clone(),
+            )));
+        }
+        None => {
+            parts.admin.metrics.limited(Limit::Connections);
+            drop(stream.try_write(FULL));
+        }
+    }
+}
+
+/// Whether the process or the system is out of descriptors.
+fn is_short(error: &io::Error) -> bool {
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    matches!(error.raw_os_error(), Some(ENFILE | EMFILE))
+}
+
+/// A descriptor kept for the time when there are none: given up, it lets one connection in, to be reset.
+#[derive(Debug, Default)]
+struct Reserve(Option<File>);
+
+impl Reserve {
+    /// Takes a descriptor where there is none in reserve.
+    fn restore(&mut self) {
+        if self.0.is_none() {
+            self.0 = File::open("/dev/null").ok();
+        }
+    }
+
+    /// Resets connections that wait: their clients hear at once that they should try elsewhere, or later.
+    async fn shed(&mut self, listener: &Listener) -> usize {
+        for count in 0..SHED_MAX {
+            if self.0.take().is_none() {
+                return count;
+            }
+            match poll_fn(|cx| Poll::Ready(listener.poll_accept(cx))).await {
+                Poll::Ready(Ok((stream, _))) => stream.reset(),
+                Poll::Ready(Err(_)) | Poll::Pending => return count,
+            }
+            self.restore();
+        }
+        SHED_MAX
+    }
+}
