@@ -27,6 +27,7 @@ mod health;
 mod heartbeat;
 mod ids;
 mod jsonp;
+mod msgpack;
 mod order;
 mod patience;
 mod payload_v3;
