@@ -242,6 +242,7 @@ impl Engine {
             text_only,
             binary_only: query.is_ancient && !text_only,
             double_utf8: false,
+            msgpack: false,
         };
         let session = Session::polling(Arc::clone(self), sid, form, packets_max, client);
         let payload = session.first_answer(form);
@@ -391,5 +392,6 @@ fn websocket_form(version: Version, query: &Query) -> WebSocketForm {
         version,
         base64: query.base64,
         double_utf8: query.is_eio2,
+        msgpack: false,
     }
 }

@@ -192,6 +192,13 @@ impl Outbox {
         true
     }
 
+    /// From now on Socket.IO's packets leave in MessagePack. None may wait yet, nor one be written in part.
+    pub(super) fn speak_msgpack(&self) {
+        if let Route::Socket(form) | Route::Blocked(form) = &mut self.state.lock().route {
+            form.msgpack = true;
+        }
+    }
+
     /// Takes packets for the answer to a poll: at most `packets_max`, and at most `bytes_max` bytes behind the first.
     pub fn take(&self, packets_max: usize, bytes_max: usize) -> Vec<Arc<Encoded>> {
         let mut state = self.state.lock();
@@ -372,6 +379,7 @@ mod tests {
         version: Version::V4,
         base64: false,
         double_utf8: false,
+        msgpack: false,
     };
 
     /// Time in which whatever a test waits for has happened.

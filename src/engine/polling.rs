@@ -80,6 +80,11 @@ impl Polling {
         Poll::Pending
     }
 
+    /// From now on Socket.IO's packets leave in MessagePack.
+    pub(super) fn speak_msgpack(&mut self) {
+        self.form.msgpack = true;
+    }
+
     fn open(&mut self, mail: Mail, rules: &mut Rules) {
         match mail {
             Mail::Poll(reply) if self.parked.is_some() => {
@@ -184,7 +189,11 @@ impl Polling {
             let payload = payload::encode(&[Arc::clone(&rules.engine.packets.close)], self.form);
             let _ = parked.send(Reply::Payload(payload));
         }
-        rules.outbox.attach(probe.socket, probe.lease, probe.form);
+        let form = WebSocketForm {
+            msgpack: self.form.msgpack,
+            ..probe.form
+        };
+        rules.outbox.attach(probe.socket, probe.lease, form);
         tracing::info!(transport = Transport::WebSocket.as_str(), "upgraded");
         let metrics = &rules.engine.metrics;
         metrics.upgraded(Upgrade::Done);

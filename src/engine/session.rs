@@ -195,6 +195,14 @@ impl Session {
         self.rules.push(packet);
     }
 
+    /// From now on Socket.IO's packets leave in MessagePack. Only before the first one was sent.
+    pub fn speak_msgpack(&mut self) {
+        match &mut self.link {
+            Link::WebSocket(_) => self.rules.outbox.speak_msgpack(),
+            Link::Polling(polling) => polling.speak_msgpack(),
+        }
+    }
+
     /// [`next`](Self::next) gives [`Event::Alarm`] at this time, once.
     pub fn set_alarm(&mut self, alarm: Option<Instant>) {
         self.alarm = alarm;

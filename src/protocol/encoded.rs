@@ -1,7 +1,7 @@
 //! One packet on its way to clients: encoded once, shared by everybody who receives it.
 //!
 //! The usual form is the finished WebSocket frame of a text packet. The same buffer past the frame's header is the
-//! packet for polling clients. What only some clients need (binary, base64, ASCII) is made when the first one asks.
+//! packet for polling clients. What only some clients need (binary, base64, ASCII, MessagePack) is made when the first one asks.
 
 use std::borrow::Cow;
 use std::sync::OnceLock;
@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 
-use super::{PacketType, Version, ascii};
+use super::{PacketType, Version, ascii, msgpack};
 
 /// The longest header of a server's WebSocket frame.
 const HEADER_MAX: usize = 10;
@@ -36,7 +36,7 @@ pub struct Encoded {
 /// Forms that few clients need, each made when the first one asks.
 #[derive(Debug, Default)]
 struct Rare {
-    /// Frames with attachments or in ASCII, by `WebSocketForm::index`.
+    /// Frames with attachments, in ASCII or in MessagePack, by `WebSocketForm::index`.
     frames: [OnceLock<Box<[u8]>>; 8],
     ascii: OnceLock<Box<str>>,
 }
@@ -50,11 +50,31 @@ pub struct WebSocketForm {
     pub base64: bool,
     /// Whether the client encodes text twice as UTF-8 and expects the same: it gets pure ASCII.
     pub double_utf8: bool,
+    /// Whether Socket.IO's packets are binary messages in MessagePack. Never on v3, as `double_utf8` is never on v4.
+    pub msgpack: bool,
 }
 
 impl WebSocketForm {
+    /// The usual form of clients that speak MessagePack.
+    const MSGPACK: Self = Self {
+        version: Version::V4,
+        base64: false,
+        double_utf8: false,
+        msgpack: true,
+    };
+
     fn index(self) -> usize {
-        usize::from(self.version == Version::V4) + 2 * usize::from(self.base64) + 4 * usize::from(self.double_utf8)
+        usize::from(self.version == Version::V4)
+            + 2 * usize::from(self.base64)
+            + 4 * usize::from(self.double_utf8 | self.msgpack)
+    }
+
+    /// Writes the frame for a binary message.
+    fn push_attachment(self, out: &mut Vec<u8>, bytes: &[u8]) {
+        let (first_byte, payload) = self.attachment(bytes);
+        let (header, length) = frame_header(first_byte, payload.len());
+        out.extend_from_slice(&header[..length]);
+        out.extend_from_slice(&payload);
     }
 
     /// First byte and payload of the frame for a binary attachment.
@@ -126,6 +146,14 @@ impl Encoded {
         }
     }
 
+    /// The packet with its attachments as one binary message in MessagePack; `None` for packets of Engine.IO, which are
+    /// text for everybody.
+    pub fn msgpack(&self) -> Option<&[u8]> {
+        self.kind
+            .is_socket_io()
+            .then(|| payload(self.frames(WebSocketForm::MSGPACK)))
+    }
+
     /// The binary messages that follow the packet.
     pub fn attachments(&self) -> &[Bytes] {
         &self.attachments
@@ -144,7 +172,15 @@ impl Encoded {
     /// The packet and its attachments as finished WebSocket frames.
     #[inline]
     pub fn frames(&self, form: WebSocketForm) -> &[u8] {
-        if self.attachments.is_empty() && !form.double_utf8 {
+        // One comparison for both: this is passed for every packet to every client.
+        if self.attachments.is_empty() && !(form.double_utf8 | form.msgpack) {
+            return &self.frame;
+        }
+        self.rare_frames(form)
+    }
+
+    fn rare_frames(&self, form: WebSocketForm) -> &[u8] {
+        if form.msgpack && !self.kind.is_socket_io() {
             return &self.frame;
         }
         self.rare().frames[form.index()].get_or_init(|| self.join(form))
@@ -156,6 +192,9 @@ impl Encoded {
 
     /// The text frame with a frame for each attachment behind it.
     fn join(&self, form: WebSocketForm) -> Box<[u8]> {
+        if form.msgpack {
+            return self.join_msgpack(form);
+        }
         let mut out = Vec::with_capacity(self.weight());
         if form.double_utf8 && !self.packet().is_ascii() {
             let text = self.ascii_packet();
@@ -166,13 +205,34 @@ impl Encoded {
             out.extend_from_slice(&self.frame);
         }
         for attachment in &self.attachments {
-            let (first_byte, payload) = form.attachment(attachment);
-            let (header, length) = frame_header(first_byte, payload.len());
-            out.extend_from_slice(&header[..length]);
-            out.extend_from_slice(&payload);
+            form.push_attachment(&mut out, attachment);
         }
         out.into()
     }
+
+    /// The frame of the whole packet as one binary message.
+    fn join_msgpack(&self, form: WebSocketForm) -> Box<[u8]> {
+        let message: Cow<'_, [u8]> = if form.base64 {
+            payload(self.frames(WebSocketForm::MSGPACK)).into()
+        } else {
+            let message = msgpack::encode(self.packet(), &self.attachments);
+            debug_assert!(message.is_ok(), "a packet of ours: {}", self.packet());
+            message.unwrap_or_default().into()
+        };
+        let mut out = Vec::with_capacity(message.len() + HEADER_MAX);
+        form.push_attachment(&mut out, &message);
+        out.into()
+    }
+}
+
+/// What is in a server's frame.
+fn payload(frame: &[u8]) -> &[u8] {
+    let header = match frame[1] {
+        127 => HEADER_MAX,
+        126 => 4,
+        _ => 2,
+    };
+    &frame[header..]
 }
 
 /// The header of a server's frame and its length (RFC 6455 §5.2; servers do not mask).
@@ -205,11 +265,13 @@ mod tests {
         version: Version::V3,
         base64: false,
         double_utf8: false,
+        msgpack: false,
     };
     const V4: WebSocketForm = WebSocketForm {
         version: Version::V4,
         base64: false,
         double_utf8: false,
+        msgpack: false,
     };
 
     #[test]
@@ -234,6 +296,7 @@ mod tests {
     fn clients_that_decode_twice_get_ascii() {
         let form = WebSocketForm {
             double_utf8: true,
+            msgpack: false,
             ..V3
         };
         let packet = Encoded::text(&["42", r#"["é"]"#]);
@@ -256,5 +319,36 @@ mod tests {
             packet.frames(WebSocketForm { base64: true, ..V3 }),
             with(b"\x81\x06b4AQI=")
         );
+    }
+
+    #[test]
+    fn clients_that_speak_msgpack_get_one_binary_message() {
+        let form = WebSocketForm { msgpack: true, ..V4 };
+        let message = b"\x83\xa4type\x02\xa4data\x91\xc4\x01\x07\xa3nsp\xa1/";
+        let attachments = Box::new([Bytes::from_static(&[7])]);
+        let packet = Encoded::with_attachments(&[r#"451-[{"_placeholder":true,"num":0}]"#], attachments);
+        let frame = [&[0x82, message.len() as u8], &message[..]].concat();
+        assert_eq!(packet.frames(form), frame);
+        assert_eq!(packet.msgpack(), Some(&message[..]));
+        let text = format!("b{}", STANDARD.encode(message));
+        let frame = [&[0x81, text.len() as u8], text.as_bytes()].concat();
+        assert_eq!(packet.frames(WebSocketForm { base64: true, ..form }), frame);
+        assert_eq!(packet.frames(V4)[0], 0x81);
+        for length in [1, 100, 200, 65_000, 70_000] {
+            let packet = Encoded::text(&["42[\"", &"x".repeat(length), "\"]"]);
+            assert_eq!(packet.msgpack().map(|message| message[0]), Some(0x83), "{length}");
+        }
+    }
+
+    #[test]
+    fn packets_of_engine_io_are_text_for_everybody() {
+        let form = WebSocketForm { msgpack: true, ..V4 };
+        for text in ["0{}", "1", "2", "3probe", "6"] {
+            let packet = Encoded::text(&[text]);
+            assert_eq!(packet.frames(form), packet.frames(V4), "{text}");
+            assert_eq!(packet.msgpack(), None, "{text}");
+        }
+        let pong = Encoded::control_frame(10, b"x");
+        assert_eq!(pong.frames(form), pong.frames(V4));
     }
 }

@@ -172,7 +172,7 @@ pub fn write_string(out: &mut String, text: &str) {
     out.push('"');
 }
 
-struct Scanner<'a> {
+pub(super) struct Scanner<'a> {
     text: &'a str,
     bytes: &'a [u8],
     at: usize,
@@ -186,7 +186,7 @@ struct Scanner<'a> {
 const _: () = assert!(DEPTH_MAX == u64::BITS, "the stack of the scanner is one word");
 
 impl<'a> Scanner<'a> {
-    fn new(text: &'a str) -> Self {
+    pub(super) fn new(text: &'a str) -> Self {
         Self {
             text,
             bytes: text.as_bytes(),
@@ -198,24 +198,42 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    fn peek(&self) -> Option<u8> {
+    pub(super) fn peek(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()
     }
 
-    fn skip_space(&mut self) {
+    pub(super) fn skip_space(&mut self) {
         while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.peek() {
             self.at += 1;
         }
     }
 
-    fn eat(&mut self, byte: u8) -> bool {
+    pub(super) fn eat(&mut self, byte: u8) -> bool {
         let found = self.peek() == Some(byte);
         self.at += usize::from(found);
         found
     }
 
-    fn expect(&mut self, byte: u8) -> Result<(), JsonError> {
+    pub(super) fn expect(&mut self, byte: u8) -> Result<(), JsonError> {
         if self.eat(byte) { Ok(()) } else { Err(JsonError) }
+    }
+
+    /// What was not looked at yet.
+    pub(super) fn rest(&self) -> &'a str {
+        &self.text[self.at..]
+    }
+
+    /// Moves over an opening bracket and the space behind it.
+    pub(super) fn enter(&mut self) {
+        self.at += 1;
+        self.skip_space();
+    }
+
+    /// Takes a value that holds no others.
+    pub(super) fn take_scalar(&mut self) -> Result<&'a str, JsonError> {
+        let start = self.at;
+        self.scalar()?;
+        Ok(&self.text[start..self.at])
     }
 
     /// One value and nothing behind it.
@@ -445,7 +463,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Moves over a comma and the space around it; a closing bracket stays.
-    fn next_item(&mut self) {
+    pub(super) fn next_item(&mut self) {
         self.skip_space();
         if self.eat(b',') {
             self.skip_space();

@@ -8,6 +8,7 @@ pub mod encoded;
 pub mod engine;
 pub mod ids;
 pub mod json;
+pub mod msgpack;
 pub mod payload;
 mod payload_v3;
 pub mod socket;
@@ -92,6 +93,14 @@ impl PacketType {
             Self::Ack => "ack",
             Self::ConnectError => "connect_error",
         }
+    }
+
+    /// Whether it is a packet of Socket.IO, and not of Engine.IO below.
+    const fn is_socket_io(self) -> bool {
+        matches!(
+            self,
+            Self::Connect | Self::Disconnect | Self::Event | Self::Ack | Self::ConnectError
+        )
     }
 
     /// The type of a packet that we wrote, by its text.

@@ -34,6 +34,8 @@ pub struct PayloadForm {
     pub binary_only: bool,
     /// v3: the client was seen to encode text twice, as clients 1.x do.
     pub double_utf8: bool,
+    /// v4: Socket.IO's packets are binary messages in MessagePack.
+    pub msgpack: bool,
 }
 
 /// The body of an answer and whether it is binary.
@@ -82,21 +84,29 @@ pub fn encode(packets: &[Arc<Encoded>], form: PayloadForm) -> Payload {
             Payload { body, binary }
         }
         Version::V4 => Payload {
-            body: encode_v4(packets),
+            body: encode_v4(packets, form.msgpack),
             binary: false,
         },
     }
 }
 
-fn encode_v4(packets: &[Arc<Encoded>]) -> Vec<u8> {
+fn encode_v4(packets: &[Arc<Encoded>], msgpack: bool) -> Vec<u8> {
     let mut body = Vec::with_capacity(packets.iter().map(|packet| packet.weight()).sum());
     for packet in packets {
+        if msgpack && let Some(message) = packet.msgpack() {
+            push_binary(&mut body, message);
+            continue;
+        }
         push_record(&mut body, packet.packet().as_bytes());
         for attachment in packet.attachments() {
-            push_record(&mut body, format!("b{}", STANDARD.encode(attachment)).as_bytes());
+            push_binary(&mut body, attachment);
         }
     }
     body
+}
+
+fn push_binary(body: &mut Vec<u8>, bytes: &[u8]) {
+    push_record(body, format!("b{}", STANDARD.encode(bytes)).as_bytes());
 }
 
 fn push_record(body: &mut Vec<u8>, record: &[u8]) {
@@ -155,6 +165,7 @@ mod tests {
             text_only: false,
             binary_only: false,
             double_utf8: false,
+            msgpack: false,
         }
     }
 
@@ -173,6 +184,17 @@ mod tests {
         let (packets, result) = decode(&payload.body, false, &mut form(Version::V4));
         assert_eq!(result, Ok(()));
         assert_eq!(packets.len(), 4);
+    }
+
+    #[test]
+    fn v4_clients_that_speak_msgpack_get_it_in_base64() {
+        let packets = [Arc::new(Encoded::text(&["2"])), Arc::new(Encoded::text(&["41"]))];
+        let form = PayloadForm {
+            msgpack: true,
+            ..form(Version::V4)
+        };
+        let message = STANDARD.encode(b"\x82\xa4type\x01\xa3nsp\xa1/");
+        assert_eq!(encode(&packets, form).body, format!("2\x1eb{message}").into_bytes());
     }
 
     #[test]
@@ -281,7 +303,7 @@ mod tests {
             text_only: bool,
             binary_only: bool,
         ) {
-            let mut form = PayloadForm { version, text_only, binary_only, double_utf8: false };
+            let mut form = PayloadForm { version, text_only, binary_only, double_utf8: false, msgpack: false };
             let payload = encode(&packets, form);
             let (decoded, result) = decode(&payload.body, payload.binary, &mut form);
             prop_assert_eq!(result, Ok(()));

@@ -23,7 +23,7 @@ pub const RESERVED_EVENTS: [&str; 6] = [
 ];
 
 /// The greatest ack id: the integers that JavaScript counts exactly.
-const ID_MAX: u64 = 1 << 53;
+pub(super) const ID_MAX: u64 = 1 << 53;
 
 /// Bytes of a namespace's name, and of that name with a v1/v2 query behind it.
 const NAMESPACE_BYTES_MAX: usize = 128;
@@ -118,7 +118,7 @@ impl<'a> Packet<'a> {
 }
 
 /// Checks that the JSON is what a packet of this kind carries, and returns the array of an event or ack.
-fn check_json(kind: Kind, json: &str) -> Result<Option<Array<'_>>, PacketError> {
+pub(super) fn check_json(kind: Kind, json: &str) -> Result<Option<Array<'_>>, PacketError> {
     if json.starts_with([' ', '\t', '\n', '\r']) {
         return Err(PacketError); // Node takes it for the id 0
     }
@@ -167,6 +167,11 @@ fn namespace<'a>(rest: &mut &'a str) -> Result<(&'a str, &'a str), PacketError> 
     }
     let (whole, tail) = rest.split_once(',').unwrap_or((*rest, ""));
     *rest = tail;
+    split_namespace(whole)
+}
+
+/// The name of a namespace and the query behind it.
+pub(super) fn split_namespace(whole: &str) -> Result<(&str, &str), PacketError> {
     let (name, query) = whole.split_once('?').unwrap_or((whole, ""));
     if name.len() > NAMESPACE_BYTES_MAX || query.len() > NAMESPACE_QUERY_BYTES_MAX {
         return Err(PacketError);

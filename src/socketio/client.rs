@@ -13,6 +13,7 @@ use tracing::{debug, error, info, trace};
 use super::SocketIo;
 use super::announce::{self, Broadcasts, Movement};
 use super::arguments::logged;
+use super::parser::Parser;
 use super::relay::Held;
 use super::rules::Rules;
 use super::values::Values;
@@ -46,6 +47,8 @@ pub(super) struct Client {
     connect_by: Option<Instant>,
     /// The client is a 1.0.0 to 1.0.2, which reads acks in an older form.
     pub(super) reads_old_acks: bool,
+    /// How its packets are written.
+    pub(super) parser: Parser,
     /// The client left its last namespace by itself.
     has_left: bool,
     since: Instant,
@@ -118,6 +121,7 @@ impl Client {
             "connected"
         );
         let connect_by = (session.version() == Version::V4).then(|| Instant::now() + shared.connect_timeout);
+        let parser = Parser::of(session.version());
         Self {
             shard: shared.hub.assign(),
             shared,
@@ -127,6 +131,7 @@ impl Client {
             held: None,
             connect_by,
             reads_old_acks: false,
+            parser,
             has_left: false,
             since: Instant::now(),
         }
@@ -188,13 +193,14 @@ impl Client {
     }
 
     fn on_message(&mut self, message: Message) -> Result<(), Reason> {
-        match message {
-            Message::Text(text) => self.on_text(text),
-            Message::Binary(bytes) => self.on_binary(bytes),
+        match (self.parser, message) {
+            (Parser::Text, Message::Text(text)) => self.on_text(text),
+            (Parser::Text, Message::Binary(bytes)) => self.on_binary(bytes),
+            (_, message) => self.on_other_message(message),
         }
     }
 
-    fn on_text(&mut self, text: String) -> Result<(), Reason> {
+    pub(super) fn on_text(&mut self, text: String) -> Result<(), Reason> {
         trace!(packet = loggable(&text), "received");
         if self.partial.is_some() {
             debug!("text instead of an attachment");
@@ -250,7 +256,7 @@ impl Client {
         })
     }
 
-    fn on_packet(&mut self, packet: Packet<'_>, attachments: Vec<Bytes>) -> Result<(), Reason> {
+    pub(super) fn on_packet(&mut self, packet: Packet<'_>, attachments: Vec<Bytes>) -> Result<(), Reason> {
         self.shared.metrics.received(match packet.kind {
             Kind::Connect => PacketType::Connect,
             Kind::Disconnect => PacketType::Disconnect,

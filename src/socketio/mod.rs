@@ -7,6 +7,7 @@ pub mod config;
 mod connect;
 mod event;
 mod membership;
+mod parser;
 mod pattern;
 mod relay;
 mod rules;

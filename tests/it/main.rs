@@ -32,6 +32,7 @@ mod heartbeat;
 mod ids;
 mod jsonp;
 mod listeners;
+mod msgpack;
 mod order;
 mod patience;
 mod payload_v3;

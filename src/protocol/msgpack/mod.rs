@@ -1,0 +1,16 @@
+//! Socket.IO packets in MessagePack, for clients that use socket.io-msgpack-parser: a map `{type, data, nsp, id}`.
+//!
+//! Everything else in this program sees such a packet as text with attachments: what comes in is rewritten as that, what
+//! goes out is rewritten from that. No tree is built on either way, no length is believed before its bytes are there,
+//! and nesting is bounded as in text.
+
+mod date;
+mod decode;
+mod encode;
+mod token;
+
+pub use decode::Decoded;
+pub(super) use encode::encode;
+
+#[cfg(test)]
+mod tests;
