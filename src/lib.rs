@@ -5,13 +5,13 @@
 //! - [`reason`], [`units`], [`limits`]: words that all others share
 //! - [`protocol`]: bytes to packets and back; pure
 //! - [`http`], [`metrics`]: what all answers have in common; every number that we count
-//! - [`stream`], [`gate`]: a connection, and the strict reading of what comes in by it
+//! - [`stream`], [`gate`], [`proxies`]: a connection, the strict reading of what comes in by it, whose address it has
 //! - [`engine`]: Engine.IO; requests and WebSockets in, sessions out
 //! - [`hub`]: who is here, in which rooms, and how a broadcast reaches them
 //! - [`socketio`]: a client's life
 //! - [`ops`]: what operators see
 //! - [`config`]: all settings, in layers
-//! - [`proxies`], [`drain`], [`server`], [`cli`]: whose address a client has, leaving, the composition root, the command line
+//! - [`drain`], [`server`], [`cli`]: leaving, the composition root, the command line
 //!
 //! `ARCHITECTURE.md` tells the same story at more length.
 

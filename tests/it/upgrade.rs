@@ -271,7 +271,7 @@ async fn an_upgrade_of_another_version_than_the_sessions_is_refused() {
 
 #[tokio::test]
 async fn a_heartbeat_that_falls_due_while_a_session_moves_comes_over_the_websocket() {
-    let settings = format!("engine.ping_interval = \"200ms\"\nengine.ping_timeout = \"8s\"\n{ECHO}");
+    let settings = format!("engine.ping_interval = \"2s\"\nengine.ping_timeout = \"8s\"\n{ECHO}");
     let gateway = TestGateway::start(&settings).await;
     let polling = joined(&gateway, 4).await;
     let mut socket = polling.probe().await;
