@@ -31,6 +31,8 @@ mod health;
 mod heartbeat;
 mod ids;
 mod jsonp;
+mod limits;
+mod limits_inside;
 mod listeners;
 mod members;
 mod msgpack;
