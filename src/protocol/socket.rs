@@ -68,12 +68,15 @@ pub struct Packet<'a> {
 #[error("not a Socket.IO packet")]
 pub struct PacketError;
 
+/// Bytes of the shortest place for an attachment: `{"_placeholder":true,"num":0}`.
+const PLACEHOLDER_BYTES_MIN: usize = 29;
+
 impl<'a> Packet<'a> {
     /// Reads the text of a message.
     ///
     /// # Errors
     /// When a Node server would end the session over it: unknown type, bad JSON, more than `attachments_max`
-    /// attachments or none where there must be some, a payload that does not fit the type.
+    /// attachments (0 = no limit) or none where there must be some, a payload that does not fit the type.
     pub fn decode(text: &'a str, attachments_max: usize) -> Result<Self, PacketError> {
         let mut rest = text.get(1..).ok_or(PacketError)?;
         let (kind, binary) = match text.as_bytes()[0] {
@@ -90,7 +93,11 @@ impl<'a> Packet<'a> {
         if binary {
             attachments = number(&mut rest).ok_or(PacketError)?;
             rest = rest.strip_prefix('-').ok_or(PacketError)?;
-            if !(1..=attachments_max as u64).contains(&attachments) {
+            let max = match attachments_max {
+                0 => text.len() / PLACEHOLDER_BYTES_MIN, // more than are named is memory for nothing
+                max => max,
+            };
+            if !(1..=max as u64).contains(&attachments) {
                 return Err(PacketError);
             }
         } else if kind == Kind::Ack

@@ -58,6 +58,17 @@ impl TestGateway {
         })
     }
 
+    /// A gateway in another process, which is not this one's to stop.
+    pub(crate) fn elsewhere(address: SocketAddr, admin: SocketAddr) -> Self {
+        Self {
+            address,
+            admin,
+            stop: Box::new(|| {}),
+            stop_now: Box::new(|| {}),
+            task: None,
+        }
+    }
+
     /// A gateway as it is without any setting.
     pub(crate) async fn plain() -> Self {
         Self::start("").await
@@ -104,6 +115,12 @@ impl TestGateway {
             assert!(started.elapsed() < DEADLINE, "{series} is {now:?} and not {value}");
             tokio::time::sleep(LOOK_AGAIN).await;
         }
+    }
+
+    /// Waits until a limit was met this many times.
+    pub(crate) async fn has_limited(&self, limit: &str, times: f64) {
+        self.reaches(&format!("roomcast_rate_limited_total{{limit=\"{limit}\"}}"), times)
+            .await;
     }
 
     /// Waits until this many sessions have ended for this reason.

@@ -1,7 +1,8 @@
 //! The gateway on the wire: real gateways in this process, and a raw client that speaks by hand.
 //!
 //! Every file is one topic; every test's name is a promise. `gateway.rs` starts gateways, `client/` holds the raw
-//! client, `bridge.rs` brings it to gateways that it cannot reach by itself, and `process.rs` runs the built binary.
+//! client, `bridge.rs` brings it to gateways that it cannot reach by itself, `process.rs` runs the built binary, and
+//! `observed.rs` keeps all that it writes.
 //! Nothing here sleeps to let things settle: a test waits for a fact with a deadline, and shows that
 //! something does *not* happen by what comes after it.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
@@ -13,6 +14,7 @@
 mod bridge;
 mod client;
 mod gateway;
+mod observed;
 mod process;
 
 mod acks;
@@ -31,19 +33,27 @@ mod health;
 mod heartbeat;
 mod ids;
 mod jsonp;
+mod limits;
+mod limits_inside;
 mod listeners;
+mod logs;
+mod members;
 mod msgpack;
 mod order;
 mod patience;
 mod payload_v3;
 mod payload_v4;
 mod polling;
+mod presence;
 mod proxy_protocol;
 mod rules;
 mod rules_configured;
 mod rules_refused;
+mod secrets;
+mod shown_ids;
 mod smuggling;
 mod socketio_packets;
+mod stamp;
 mod supervisor;
 mod upgrade;
 mod websocket;

@@ -69,6 +69,17 @@ async fn a_client_that_begins_in_msgpack_is_answered_in_it() {
 }
 
 #[tokio::test]
+async fn without_a_limit_a_packet_holds_any_number_of_attachments() {
+    let gateway = TestGateway::start(&format!("limits.attachments = 0\n{ECHO}")).await;
+    let mut client = entered(&gateway, Transport::WebSocket, "").await;
+    let bytes = b"\xc4\x01\x07".repeat(20);
+    client
+        .send_packets(&[event(&[b"\xdc\x00\x15\xa4echo", &*bytes].concat())])
+        .await;
+    assert_eq!(client.next().await, answer(&[b"\xdc\x00\x14", &*bytes].concat()));
+}
+
+#[tokio::test]
 async fn neighbours_in_one_room_each_read_their_own_form() {
     let gateway = TestGateway::plain().await;
     for transport in BOTH {

@@ -28,7 +28,8 @@ impl<'a> Decoded<'a> {
     /// Reads a binary message: the packet, and the bytes that its placeholders stand for.
     ///
     /// # Errors
-    /// When a Node server would end the session over it: not MessagePack, not a packet. Also over more than `attachments_max` binary values, which others could not be sent as text.
+    /// When a Node server would end the session over it: not MessagePack, not a packet. Also over more than `attachments_max` binary values (0 = no limit), which
+    /// others could not be sent as text.
     pub fn decode(message: &'a [u8], attachments_max: usize) -> Result<(Self, Vec<Bytes>), PacketError> {
         let mut reader = Reader {
             tokens: Tokens::new(message),
@@ -221,7 +222,7 @@ impl<'a> Reader<'a> {
     /// Puts bytes aside, and a placeholder in their place.
     fn attach(&mut self, bytes: &[u8]) -> Result<(), PacketError> {
         let number = self.attachments.len();
-        if number == self.attachments_max {
+        if self.attachments_max > 0 && number == self.attachments_max {
             return Err(PacketError);
         }
         // Copied: a part of the message would keep all of it in memory, and count for nothing there.

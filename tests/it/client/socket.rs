@@ -211,6 +211,11 @@ impl Client {
         }
     }
 
+    /// The ids of what is asked from now on begin here: those before were used by hand.
+    pub(crate) fn next_id_from(&mut self, id: u64) {
+        self.next_id = id;
+    }
+
     /// Emits an event to a namespace and waits for its acknowledgement's arguments.
     pub(crate) async fn ask(&mut self, namespace: &str, event: &Value) -> Value {
         let id = self.next_id;
