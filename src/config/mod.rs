@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::socketio::config::{EventRule, Namespace};
 use crate::{drain, engine, limits, ops, server};
 
+mod address;
 mod environment;
 mod findings;
 mod later;

@@ -3,14 +3,13 @@
 //! Works on a configuration whose every value has the right type.
 
 use std::collections::HashSet;
-use std::net::SocketAddr;
 
 use ipnet::IpNet;
 
 use super::Config;
+use super::address::{Address, address};
 use super::findings::Findings;
 use crate::proxies;
-use crate::server::UNIX_PREFIX;
 use crate::socketio::config::{ActionName, EventRule, Namespace};
 
 /// Below this no handshake fits.
@@ -21,9 +20,6 @@ const HEARTBEAT_MS_MAX: u128 = i32::MAX as u128;
 
 /// Keys shorter than this can be guessed.
 const KEY_BYTES_MIN: usize = 32;
-
-/// Longest path of a Unix socket (`sun_path`, less the zero behind it).
-const UNIX_PATH_BYTES_MAX: usize = 107;
 
 /// Longest name of a namespace.
 const NAMESPACE_BYTES_MAX: usize = 128;
@@ -89,45 +85,6 @@ fn bundle(path: &str, findings: &mut Findings) {
         Ok(_) => return,
     };
     findings.error("server.client_bundle", format!("\"{path}\" {problem}"));
-}
-
-/// What can be listened on.
-enum Address {
-    Ip(SocketAddr),
-    /// A name with a port.
-    Name,
-    Unix,
-}
-
-/// Reads an address to listen on.
-fn address(text: &str) -> Result<Address, String> {
-    if let Some(path) = text.strip_prefix(UNIX_PREFIX) {
-        return match path.len() {
-            _ if !path.starts_with('/') || path.ends_with('/') || path.contains('\0') => Err(format!(
-                "\"{text}\" must name a file by its whole path: \"unix:/run/roomcast/clients.sock\""
-            )),
-            ..=UNIX_PATH_BYTES_MAX => Ok(Address::Unix),
-            bytes => Err(format!(
-                "\"{text}\" has a path of {bytes} bytes: the system allows {UNIX_PATH_BYTES_MAX}"
-            )),
-        };
-    }
-    if let Ok(address) = text.parse() {
-        return Ok(Address::Ip(address));
-    }
-    let is_name = |host: &str| {
-        let letters = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
-        // What ends in a number is an IP address that went wrong.
-        let last = host.rsplit('.').next().unwrap_or("");
-        host.chars().all(letters) && last.contains(|c: char| c.is_ascii_alphabetic())
-    };
-    match text.rsplit_once(':') {
-        Some((host, port)) if is_name(host) && port.parse::<u16>().is_ok() => Ok(Address::Name),
-        _ => Err(format!(
-            "\"{text}\" is not an address with a port: \
-             write it as \"0.0.0.0:3000\", \"[::]:3000\", \"localhost:3000\" or \"unix:/path\""
-        )),
-    }
 }
 
 /// An origin must be written as browsers send it, or it would never match.
