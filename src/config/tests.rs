@@ -172,6 +172,12 @@ fn rules_say_nothing_that_their_action_does_not_read() {
 }
 
 #[test]
+fn a_burst_needs_a_rate() {
+    assert_eq!(errors("[limits]\nevents_burst = 5").len(), 1);
+    assert!(errors("[limits]\nevents_burst = 5\nevents_per_second = 1").is_empty());
+}
+
+#[test]
 fn what_comes_later_says_so() {
     for text in [
         "[server.tls]\ncert = 'x'",

@@ -184,6 +184,10 @@ fn limits(config: &Config, findings: &mut Findings) {
         let message = format!("\"{outbox}\" must be at least twice engine.max_payload, \"{max_payload}\"");
         findings.conflict("limits.outbox", &["engine.max_payload"], message);
     }
+    if config.limits.events_burst > 0 && config.limits.events_per_second == 0 {
+        let message = "does nothing without events_per_second".to_owned();
+        findings.conflict("limits.events_burst", &["limits.events_per_second"], message);
+    }
 }
 
 fn drain(config: &Config, findings: &mut Findings) {

@@ -41,6 +41,7 @@ impl Session {
     /// Ends the session on its transport.
     pub async fn close(&mut self, reason: Reason) {
         self.rules.engine.metrics.disconnected(reason);
+        self.place = None; // who comes back at once must not meet its own goodbye
         let Self { rules, link, clock, .. } = self;
         match link {
             Link::WebSocket(_) => close_websocket(rules, clock, reason).await,

@@ -407,10 +407,11 @@ mod tests {
         outbox.push(packet, &mut Tally::default())
     }
 
-    /// An outbox with a WebSocket whose buffers are as small as the system allows, and the client's end of it.
+    /// An outbox with a WebSocket whose send buffer is as small as the system allows, and the client's end of it. The
+    /// receive buffer is larger than a segment: below that the kernels wait for each other's timers.
     async fn attached(bytes_max: usize) -> (Outbox, std::net::TcpStream) {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        SockRef::from(&listener).set_recv_buffer_size(1).unwrap();
+        SockRef::from(&listener).set_recv_buffer_size(256 * 1024).unwrap();
         let address = listener.local_addr().unwrap();
         let socket = Stream::Tcp(tokio::net::TcpStream::connect(address).await.unwrap());
         SockRef::from(&socket).set_send_buffer_size(1).unwrap();

@@ -72,7 +72,7 @@ pub struct Session {
     turn: u16,
     address: IpAddr,
     /// Counts the session of its address.
-    _place: Option<Box<Place>>,
+    pub(super) place: Option<Box<Place>>,
 }
 
 /// The transport in use.
@@ -161,7 +161,7 @@ impl Session {
             alarm: None,
             turn: MESSAGES_PER_TURN,
             address: client.address,
-            _place: client.place,
+            place: client.place,
         })
     }
 

@@ -295,6 +295,7 @@ impl Client {
     /// Takes a socket out of the hub; what is to be told of that.
     fn forget(&self, socket: &Socket) -> Broadcasts {
         let rooms = self.shared.hub.remove(socket.key);
+        self.shared.member_answers.forget(&socket.namespace, &rooms);
         self.shared.namespaces.release(&socket.namespace, &socket.rules);
         if let Some(index) = socket.rules.index {
             self.shared.metrics.sockets(index).dec();

@@ -58,6 +58,18 @@ impl MemberAnswers {
     }
 }
 
+impl MemberAnswers {
+    /// Somebody left these rooms: who asks from now on must not be told of a member whose leave it will never hear.
+    pub(super) fn forget(&self, namespace: &Name, rooms: &[Name]) {
+        let mut answers = self.0.lock();
+        if !answers.is_empty() {
+            for room in rooms {
+                answers.remove(&(Arc::clone(namespace), CompactString::from(&**room)));
+            }
+        }
+    }
+}
+
 impl Client {
     /// `join`, rooms.
     pub(super) fn join(&self, socket: &Socket, call: &Call<'_>) -> Result<Outcome, Refused> {
@@ -100,6 +112,7 @@ impl Client {
         let left = self.shared.hub.leave(socket.key, &rooms);
         let mut answer = answer_with_rooms(&left.rooms);
         answer.push_str("}]");
+        self.shared.member_answers.forget(&socket.namespace, &left.changed);
         let presence = announce::presence(socket, Movement::Leave, &left.changed);
         Ok(Outcome::Relay(presence, Some(answer)))
     }
