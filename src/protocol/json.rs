@@ -218,17 +218,6 @@ impl<'a> Scanner<'a> {
         if self.eat(byte) { Ok(()) } else { Err(JsonError) }
     }
 
-    /// What was not looked at yet.
-    pub(super) fn rest(&self) -> &'a str {
-        &self.text[self.at..]
-    }
-
-    /// Moves over an opening bracket and the space behind it.
-    pub(super) fn enter(&mut self) {
-        self.at += 1;
-        self.skip_space();
-    }
-
     /// Takes a value that holds no others.
     pub(super) fn take_scalar(&mut self) -> Result<&'a str, JsonError> {
         let start = self.at;
@@ -440,9 +429,7 @@ impl<'a> Scanner<'a> {
         self.at += 1;
         self.skip_space();
         while !self.eat(b'}') {
-            let start = self.at;
-            self.string()?;
-            let key = string(&self.text[start..self.at]).ok_or(JsonError)?;
+            let key = string(self.take_scalar()?).ok_or(JsonError)?;
             self.skip_space();
             self.expect(b':')?;
             self.skip_space();

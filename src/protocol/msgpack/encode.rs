@@ -93,32 +93,24 @@ struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    /// One value. Recursion is bounded by `LEVELS_MAX`.
-    fn value(&mut self, depth: u32) -> Result<(), JsonError> {
+    /// One value, and its text where it holds no others. Recursion is bounded by `LEVELS_MAX`.
+    fn value(&mut self, depth: u32) -> Result<&'a str, JsonError> {
         self.scanner.skip_space();
-        let out = &mut self.out;
         match self.scanner.peek().ok_or(JsonError)? {
             b'{' | b'[' if depth == LEVELS_MAX => return Err(JsonError),
-            b'[' => return self.array(depth + 1),
-            b'{' => return self.object(depth + 1),
-            b'"' => return self.text(),
-            b'n' => write_nil(out).map_err(|_| JsonError)?,
-            first @ (b't' | b'f') => write_bool(out, first == b't').map_err(|_| JsonError)?,
+            b'[' => return self.array(depth + 1).map(|()| ""),
+            b'{' => return self.object(depth + 1).map(|()| ""),
             _ => {}
         }
         let literal = self.scanner.take_scalar()?;
-        if literal.ends_with(|last: char| last.is_ascii_digit()) {
-            self.number(literal)?;
+        let out = &mut self.out;
+        match literal {
+            "null" => taken(write_nil(out)),
+            "true" | "false" => taken(write_bool(out, literal == "true")),
+            text if text.starts_with('"') => taken(write_str(out, &json::string(text).ok_or(JsonError)?)),
+            digits => self.number(digits)?,
         }
-        Ok(())
-    }
-
-    /// A string, or an object's key. The last thing written.
-    fn text(&mut self) -> Result<(), JsonError> {
-        let raw = self.scanner.take_scalar()?;
-        let text = json::string(raw).ok_or(JsonError)?;
-        taken(write_str(&mut self.out, &text));
-        Ok(())
+        Ok(literal)
     }
 
     fn number(&mut self, digits: &str) -> Result<(), JsonError> {
@@ -136,7 +128,7 @@ impl<'a> Writer<'a> {
     }
 
     fn array(&mut self, depth: u32) -> Result<(), JsonError> {
-        let at = self.begin()?;
+        let at = self.begin(b'[')?;
         let mut length = 0;
         while !self.scanner.eat(b']') {
             self.value(depth)?;
@@ -148,7 +140,7 @@ impl<'a> Writer<'a> {
     }
 
     fn object(&mut self, depth: u32) -> Result<(), JsonError> {
-        let at = self.begin()?;
+        let at = self.begin(b'{')?;
         let mut length = 0;
         let (mut is_placeholder, mut number) = (false, None);
         while !self.scanner.eat(b'}') {
@@ -156,10 +148,7 @@ impl<'a> Writer<'a> {
             taken(write_str(&mut self.out, &key));
             self.scanner.skip_space();
             self.scanner.expect(b':')?;
-            self.scanner.skip_space();
-            let rest = self.scanner.rest();
-            self.value(depth)?;
-            let value = &rest[..rest.len() - self.scanner.rest().len()];
+            let value = self.value(depth)?;
             match &*key {
                 "_placeholder" => is_placeholder = value == "true",
                 "num" => number = value.parse::<usize>().ok(),
@@ -191,8 +180,9 @@ impl<'a> Writer<'a> {
 
     /// Enters an array or object. How long it is shows at its end alone: one byte is left for that, which is enough for
     /// most.
-    fn begin(&mut self) -> Result<usize, JsonError> {
-        self.scanner.enter();
+    fn begin(&mut self, bracket: u8) -> Result<usize, JsonError> {
+        self.scanner.expect(bracket)?;
+        self.scanner.skip_space();
         let at = self.out.len();
         self.out.push(0);
         Ok(at)
@@ -212,4 +202,99 @@ impl<'a> Writer<'a> {
 /// A vector takes everything.
 fn taken<T, E>(result: Result<T, E>) {
     debug_assert!(result.is_ok(), "memory takes what is written into it");
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::super::super::socket::Kind;
+    use super::super::Decoded;
+    use super::super::tests::{ATTACHMENTS_MAX, event, is_same, json};
+    use super::*;
+
+    /// Any JSON value, its objects in the order of their keys.
+    fn any_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            (-300_i64..300).prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            any::<String>().prop_map(Value::from),
+        ];
+        leaf.prop_recursive(6, 100, 20, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..20).prop_map(Value::from),
+                prop::collection::btree_map(any::<String>(), inner, 0..20)
+                    .prop_map(|map| Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn json_there_and_back_is_the_same(
+            value in any_json(),
+            name in "[a-z]{1,40}",
+            id in prop::option::of(0..=1_u64 << 53),
+            namespace in prop_oneof![Just("/".to_owned()), "/[a-zé]{1,40}"],
+        ) {
+            let expected = serde_json::json!([name, value]);
+            let address = if namespace == "/" { String::new() } else { format!("{namespace},") };
+            let id_text = id.map(|id| id.to_string()).unwrap_or_default();
+            let message = encode(&format!("42{address}{id_text}{expected}"), &[]).unwrap();
+            let (decoded, attachments) = Decoded::decode(&message, 0).unwrap();
+            let packet = decoded.packet().unwrap();
+            prop_assert!(is_same(&json(packet.json), &expected), "{}", packet.json);
+            prop_assert_eq!((packet.kind, packet.namespace, packet.id), (Kind::Event, &*namespace, id));
+            prop_assert!(attachments.is_empty());
+        }
+
+        #[test]
+        fn floats_keep_every_bit(number: f64) {
+            let message = encode(&format!("42[{}]", Value::from(number)), &[]).unwrap();
+            let (decoded, _) = Decoded::decode(&message, 0).unwrap();
+            let json = decoded.packet().unwrap().json;
+            let digits = json.strip_prefix('[').and_then(|json| json.strip_suffix(']')).unwrap();
+            prop_assert_eq!(digits.parse(), Ok(number), "{}", json);
+        }
+
+        #[test]
+        fn attachments_there_and_back_are_the_same(
+            attachments in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..300), 1..10),
+        ) {
+            let attachments: Vec<_> = attachments.into_iter().map(Bytes::from).collect();
+            let placeholders: Vec<_> =
+                (0..attachments.len()).map(|number| format!(r#"{{"_placeholder":true,"num":{number}}}"#)).collect();
+            let json = format!(r#"["e",{{"list":[{}]}}]"#, placeholders.join(","));
+            let message = encode(&format!("45{}-{json}", attachments.len()), &attachments).unwrap();
+            let (decoded, found) = Decoded::decode(&message, 10).unwrap();
+            prop_assert_eq!(decoded.packet().unwrap().json, json);
+            prop_assert_eq!(found, attachments);
+        }
+
+        /// Whatever comes in, what is passed on can be read by everybody.
+        #[test]
+        fn no_bytes_make_a_decoder_fail_badly(data in prop::collection::vec(any::<u8>(), 0..200), is_event: bool) {
+            let message = if is_event { event(&[&[0x92, 0xa1, 0x65], data.as_slice()].concat()) } else { data };
+            if let Ok((decoded, attachments)) = Decoded::decode(&message, ATTACHMENTS_MAX)
+                && let Ok(packet) = decoded.packet()
+                && packet.array.is_some()
+            {
+                let head = if attachments.is_empty() { "42".to_owned() } else { format!("45{}-", attachments.len()) };
+                prop_assert!(serde_json::from_str::<Value>(packet.json).is_ok());
+                prop_assert!(encode(&format!("{head}{}", packet.json), &attachments).is_ok(), "{}", packet.json);
+            }
+        }
+
+        #[test]
+        fn no_text_makes_an_encoder_fail_badly(text in ".{0,100}", json in r#"[\[\]{}:,"\\a-e0-9. -]{0,60}"#) {
+            let _ = encode(&text, &[]);
+            let _ = encode(&format!("42{json}"), &[]);
+            let _ = encode(&format!("451-{json}"), &[Bytes::new()]);
+        }
+    }
 }

@@ -1,7 +1,6 @@
-//! Both directions at once, and against what the stock parsers write.
+//! Both directions, value by value, and against what the stock parsers write.
 
 use bytes::Bytes;
-use proptest::prelude::*;
 use serde_json::Value;
 
 use super::super::socket::{Kind, Packet, PacketError};
@@ -10,7 +9,7 @@ use super::{Decoded, encode};
 /// Packets by the stock parsers, made by the script beside it.
 const VECTORS: &str = include_str!("../../../tests/clients/vectors/msgpack.json");
 
-const ATTACHMENTS_MAX: usize = 10;
+pub(super) const ATTACHMENTS_MAX: usize = 10;
 
 fn bytes(hex: &str) -> Vec<u8> {
     let hex: String = hex.split_whitespace().collect();
@@ -19,7 +18,7 @@ fn bytes(hex: &str) -> Vec<u8> {
 }
 
 /// `data` of an event between the parts of a whole packet.
-fn event(data: &[u8]) -> Vec<u8> {
+pub(super) fn event(data: &[u8]) -> Vec<u8> {
     [&bytes("83 a4 74797065 02 a3 6e7370 a1 2f a4 64617461"), data].concat()
 }
 
@@ -33,7 +32,7 @@ fn decode(data: &[u8]) -> Result<(String, Vec<Bytes>), PacketError> {
 }
 
 /// Equal as JavaScript sees them, to whom 1 and 1.0 are the same.
-fn is_same(one: &Value, other: &Value) -> bool {
+pub(super) fn is_same(one: &Value, other: &Value) -> bool {
     match (one, other) {
         (Value::Number(one), Value::Number(other)) => {
             let (float, other_float) = (one.as_f64().unwrap(), other.as_f64().unwrap());
@@ -54,7 +53,7 @@ fn is_same(one: &Value, other: &Value) -> bool {
     }
 }
 
-fn json(text: &str) -> Value {
+pub(super) fn json(text: &str) -> Value {
     serde_json::from_str(if text.is_empty() { "null" } else { text }).unwrap()
 }
 
@@ -373,88 +372,4 @@ fn an_attachment_that_is_named_over_and_over_is_not_written_over_and_over() {
     let placeholders = vec![r#"{"_placeholder":true,"num":0}"#; 1000].join(",");
     let message = encode(&format!("451-[{placeholders}]"), &[attachment]).unwrap();
     assert!((400_000..500_000).contains(&message.len()), "{}", message.len());
-}
-
-/// Any JSON value, its objects in the order of their keys.
-fn any_json() -> impl Strategy<Value = Value> {
-    let leaf = prop_oneof![
-        Just(Value::Null),
-        any::<bool>().prop_map(Value::from),
-        any::<i64>().prop_map(Value::from),
-        any::<u64>().prop_map(Value::from),
-        (-300_i64..300).prop_map(Value::from),
-        any::<f64>().prop_map(Value::from),
-        any::<String>().prop_map(Value::from),
-    ];
-    leaf.prop_recursive(6, 100, 20, |inner| {
-        prop_oneof![
-            prop::collection::vec(inner.clone(), 0..20).prop_map(Value::from),
-            prop::collection::btree_map(any::<String>(), inner, 0..20)
-                .prop_map(|map| Value::Object(map.into_iter().collect())),
-        ]
-    })
-}
-
-proptest! {
-    #[test]
-    fn json_there_and_back_is_the_same(
-        value in any_json(),
-        name in "[a-z]{1,40}",
-        id in prop::option::of(0..=1_u64 << 53),
-        namespace in prop_oneof![Just("/".to_owned()), "/[a-zé]{1,40}"],
-    ) {
-        let expected = serde_json::json!([name, value]);
-        let address = if namespace == "/" { String::new() } else { format!("{namespace},") };
-        let id_text = id.map(|id| id.to_string()).unwrap_or_default();
-        let message = encode(&format!("42{address}{id_text}{expected}"), &[]).unwrap();
-        let (decoded, attachments) = Decoded::decode(&message, 0).unwrap();
-        let packet = decoded.packet().unwrap();
-        prop_assert!(is_same(&json(packet.json), &expected), "{}", packet.json);
-        prop_assert_eq!((packet.kind, packet.namespace, packet.id), (Kind::Event, &*namespace, id));
-        prop_assert!(attachments.is_empty());
-    }
-
-    #[test]
-    fn floats_keep_every_bit(number: f64) {
-        let message = encode(&format!("42[{}]", Value::from(number)), &[]).unwrap();
-        let (decoded, _) = Decoded::decode(&message, 0).unwrap();
-        let json = decoded.packet().unwrap().json;
-        let digits = json.strip_prefix('[').and_then(|json| json.strip_suffix(']')).unwrap();
-        prop_assert_eq!(digits.parse(), Ok(number), "{}", json);
-    }
-
-    #[test]
-    fn attachments_there_and_back_are_the_same(
-        attachments in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..300), 1..10),
-    ) {
-        let attachments: Vec<_> = attachments.into_iter().map(Bytes::from).collect();
-        let placeholders: Vec<_> =
-            (0..attachments.len()).map(|number| format!(r#"{{"_placeholder":true,"num":{number}}}"#)).collect();
-        let json = format!(r#"["e",{{"list":[{}]}}]"#, placeholders.join(","));
-        let message = encode(&format!("45{}-{json}", attachments.len()), &attachments).unwrap();
-        let (decoded, found) = Decoded::decode(&message, 10).unwrap();
-        prop_assert_eq!(decoded.packet().unwrap().json, json);
-        prop_assert_eq!(found, attachments);
-    }
-
-    /// Whatever comes in, what is passed on can be read by everybody.
-    #[test]
-    fn no_bytes_make_a_decoder_fail_badly(data in prop::collection::vec(any::<u8>(), 0..200), is_event: bool) {
-        let message = if is_event { event(&[&[0x92, 0xa1, 0x65], data.as_slice()].concat()) } else { data };
-        if let Ok((decoded, attachments)) = Decoded::decode(&message, ATTACHMENTS_MAX)
-            && let Ok(packet) = decoded.packet()
-            && packet.array.is_some()
-        {
-            let head = if attachments.is_empty() { "42".to_owned() } else { format!("45{}-", attachments.len()) };
-            prop_assert!(serde_json::from_str::<Value>(packet.json).is_ok());
-            prop_assert!(encode(&format!("{head}{}", packet.json), &attachments).is_ok(), "{}", packet.json);
-        }
-    }
-
-    #[test]
-    fn no_text_makes_an_encoder_fail_badly(text in ".{0,100}", json in r#"[\[\]{}:,"\\a-e0-9. -]{0,60}"#) {
-        let _ = encode(&text, &[]);
-        let _ = encode(&format!("42{json}"), &[]);
-        let _ = encode(&format!("451-{json}"), &[Bytes::new()]);
-    }
 }
