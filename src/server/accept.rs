@@ -32,8 +32,26 @@ const FULL: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
 /// Accepts connections until it is dropped.
-pub(super) async fn accept(listener: Listener, parts: Arc<Parts>, port: Port, closed: watch::Receiver<()>) {
+///
+/// Not `async`, so that the reserve is there before any listener accepts: once connections have taken all descriptors, one
+/// listener's first reserve would be taken from another one's.
+pub(super) fn accept(
+    listener: Listener,
+    parts: Arc<Parts>,
+    port: Port,
+    closed: watch::Receiver<()>,
+) -> impl Future<Output = ()> {
     let mut reserve = Reserve::default();
+    reserve.restore();
+    accept_with(reserve, listener, parts, (port, closed))
+}
+
+async fn accept_with(
+    mut reserve: Reserve,
+    listener: Listener,
+    parts: Arc<Parts>,
+    (port, closed): (Port, watch::Receiver<()>),
+) {
     let mut last_complaint: Option<Instant> = None;
     loop {
         reserve.restore();

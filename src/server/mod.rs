@@ -232,11 +232,13 @@ impl Server {
             stop,
         } = self;
         let closed = watch::Sender::new(());
+        let ports = clients.into_iter().map(|listener| (listener, Port::Clients));
+        let accepts: Vec<_> = ports
+            .chain([(admin, Port::Admin)])
+            .map(|(listener, port)| accept(listener, Arc::clone(&parts), port, closed.subscribe()))
+            .collect();
         let mut listeners = JoinSet::new();
-        for listener in clients {
-            listeners.spawn(accept(listener, Arc::clone(&parts), Port::Clients, closed.subscribe()));
-        }
-        listeners.spawn(accept(admin, Arc::clone(&parts), Port::Admin, closed.subscribe()));
+        accepts.into_iter().for_each(|accept| drop(listeners.spawn(accept)));
         parts.health.started();
         let mut stop = stop.subscribe();
         let _ = stop.wait_for(|stop| *stop != Stop::No).await;
