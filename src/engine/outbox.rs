@@ -111,16 +111,10 @@ impl Outbox {
     /// session that is over are dropped. A client for which too much waits is ended as too slow.
     pub fn push(&self, packet: Arc<Encoded>, tally: &mut Tally) -> bool {
         let mut state = self.state.lock();
-        if !state.has_room(packet.weight(), self.bytes_max) {
-            // What the socket would take now does not count against the client.
-            self.write(&mut state, tally);
-            if !state.has_room(packet.weight(), self.bytes_max) {
-                state.end(Reason::TooSlow);
-                self.task.wake();
-                return false;
-            }
+        if !self.admit(&mut state, packet, tally) {
+            self.task.wake();
+            return false;
         }
-        state.accept(packet);
         match state.route {
             Route::Socket(_) => !std::mem::replace(&mut state.is_listed, true),
             Route::Task => {
@@ -135,14 +129,21 @@ impl Outbox {
 
     /// Puts a packet behind all others for a caller that flushes later in any case.
     pub(super) fn push_own(&self, packet: Arc<Encoded>, tally: &mut Tally) {
-        let mut state = self.state.lock();
+        self.admit(&mut self.state.lock(), packet, tally);
+    }
+
+    /// Queues a packet; false where that was too much, and the client is ended.
+    fn admit(&self, state: &mut State, packet: Arc<Encoded>, tally: &mut Tally) -> bool {
         if !state.has_room(packet.weight(), self.bytes_max) {
-            self.write(&mut state, tally);
+            // What the socket would take now does not count against the client.
+            self.write(state, tally);
             if !state.has_room(packet.weight(), self.bytes_max) {
-                return state.end(Reason::TooSlow);
+                state.end(Reason::TooSlow);
+                return false;
             }
         }
         state.accept(packet);
+        true
     }
 
     /// Puts the last frame behind all others, even where the session has to end, and writes.

@@ -14,7 +14,7 @@ use crate::http::Lease;
 use crate::metrics::{Tally, Transport, Upgrade};
 use crate::protocol::encoded::{Encoded, WebSocketForm};
 use crate::protocol::engine::{Packet, decode_binary, decode_text};
-use crate::protocol::payload::{self, PayloadForm};
+use crate::protocol::payload::{self, Payload, PayloadForm};
 use crate::reason::Reason;
 use crate::stream::Stream;
 
@@ -126,15 +126,7 @@ impl Polling {
         if packets.is_empty() {
             packets.push(Arc::clone(&rules.engine.packets.noop));
         }
-        let payload = payload::encode(&packets, self.form);
-        let mut tally = Tally {
-            bytes: payload.body.len() as u64,
-            ..Tally::default()
-        };
-        for packet in &packets {
-            tally.count(packet.kind());
-        }
-        rules.engine.metrics.sent(&tally);
+        let payload = encode_counted(&packets, self.form, rules);
         let _ = parked.send(Reply::Payload(payload));
     }
 
@@ -249,6 +241,20 @@ impl Polling {
             _ => Poll::Pending,
         }
     }
+}
+
+/// Writes packets as the body of an answer, and counts them as sent.
+pub(super) fn encode_counted(packets: &[Arc<Encoded>], form: PayloadForm, rules: &Rules) -> Payload {
+    let payload = payload::encode(packets, form);
+    let mut tally = Tally {
+        bytes: payload.body.len() as u64,
+        ..Tally::default()
+    };
+    for packet in packets {
+        tally.count(packet.kind());
+    }
+    rules.engine.metrics.sent(&tally);
+    payload
 }
 
 /// What became of a probing WebSocket.

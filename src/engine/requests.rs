@@ -11,11 +11,11 @@ use tokio::sync::oneshot;
 
 use super::Engine;
 use super::directory::{Entry, Mail, Mailbox, Post, Reply};
+use super::polling::encode_counted;
 use super::query::Query;
 use super::refusal::Refusal;
 use super::session::Session;
 use crate::http::{self, Body, BodyError, read_body};
-use crate::metrics::Tally;
 use crate::protocol::Version;
 use crate::protocol::payload::{self, BINARY_TYPE, Payload, PayloadForm};
 
@@ -29,16 +29,7 @@ impl Session {
     /// The answer to the handshake that opened this session.
     pub(super) fn first_answer(&self, form: PayloadForm) -> Payload {
         let packets = self.outbox().take(1, 0);
-        let payload = payload::encode(&packets, form);
-        let mut tally = Tally {
-            bytes: payload.body.len() as u64,
-            ..Tally::default()
-        };
-        for packet in &packets {
-            tally.count(packet.kind());
-        }
-        self.rules.engine.metrics.sent(&tally);
-        payload
+        encode_counted(&packets, form, &self.rules)
     }
 }
 
