@@ -49,7 +49,7 @@ const MODULES: [(&str, &[&str], &str); 5] = [
 ];
 
 /// Crates that only some files may name.
-const CRATES: [(&str, &[&str], &str); 18] = [
+const CRATES: [(&str, &[&str], &str); 19] = [
     (
         "anyhow",
         &["src/main.rs", "src/cli.rs"],
@@ -72,6 +72,7 @@ const CRATES: [(&str, &[&str], &str); 18] = [
         &["src/engine/requests.rs"],
         "only answers to polls are compressed",
     ),
+    ("fred", &["src/cluster/redis/"], "Redis is one module's business"),
     (
         "http_body_util",
         &["src/http.rs"],
