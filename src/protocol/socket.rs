@@ -125,7 +125,7 @@ impl<'a> Packet<'a> {
 }
 
 /// Checks that the JSON is what a packet of this kind carries, and returns the array of an event or ack.
-pub(super) fn check_json(kind: Kind, json: &str) -> Result<Option<Array<'_>>, PacketError> {
+pub(crate) fn check_json(kind: Kind, json: &str) -> Result<Option<Array<'_>>, PacketError> {
     if json.starts_with([' ', '\t', '\n', '\r']) {
         return Err(PacketError); // Node takes it for the id 0
     }

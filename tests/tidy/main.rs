@@ -120,11 +120,16 @@ const CRATES: [(&str, &[&str], &str); 18] = [
 ];
 
 /// Parts that may not name some crates.
-const PURE: [(&str, &[&str], &str); 4] = [
+const PURE: [(&str, &[&str], &str); 5] = [
     (
         "src/protocol/",
         &["tokio", "hyper", "tracing", "parking_lot"],
         "bytes to packets and back: no I/O, no clock",
+    ),
+    (
+        "src/cluster/wire/",
+        &["tokio", "hyper", "tracing", "parking_lot"],
+        "messages to bytes and back: no I/O, no clock",
     ),
     (
         "src/engine/lifecycle.rs",
