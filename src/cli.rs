@@ -43,6 +43,7 @@ const EXAMPLES: &str = "\
 Examples:
   roomcast                                    run with the defaults, for this machine only
   roomcast --listen 0.0.0.0:3000              run for everybody who reaches this machine
+  roomcast --redis redis://10.0.0.5:6379      share rooms with all nodes on this Redis
   roomcast config > roomcast.toml             begin a configuration from the commented defaults
   roomcast check -c roomcast.toml             find everything that is wrong with it
   roomcast -c roomcast.toml                   run with it
@@ -106,8 +107,8 @@ struct Settings {
     /// Address for health and metrics [default: 127.0.0.1:3001]
     #[arg(long, value_name = "ADDR")]
     admin_listen: Option<String>,
-    /// Redis that makes several nodes one (comes with a later version)
-    #[arg(long, value_name = "URL", hide = true)]
+    /// Redis that makes several nodes one [default: none: one node, in memory]
+    #[arg(long, value_name = "URL")]
     redis: Option<String>,
     /// How much is logged: error, warn, info, debug or trace [default: info]
     #[arg(long, value_name = "LEVEL")]

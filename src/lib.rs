@@ -8,6 +8,7 @@
 //! - [`stream`], [`gate`], [`proxies`]: a connection, the strict reading of what comes in by it, whose address it has
 //! - [`engine`]: Engine.IO; requests and WebSockets in, sessions out
 //! - [`hub`]: who is here, in which rooms, and how a broadcast reaches them
+//! - [`cluster`]: many nodes as one, over Redis
 //! - [`socketio`]: a client's life
 //! - [`ops`]: what operators see
 //! - [`config`]: all settings, in layers
@@ -16,6 +17,7 @@
 //! `ARCHITECTURE.md` tells the same story at more length.
 
 pub mod cli;
+pub mod cluster;
 pub mod config;
 pub mod drain;
 pub mod engine;

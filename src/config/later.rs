@@ -3,7 +3,9 @@
 
 const TLS: &str = "TLS comes with a later version; until then a proxy in front can do it";
 const LIMIT: &str = "this limit comes with a later version; until then there is none";
-const CLUSTER: &str = "a cluster comes with a later version; this one runs as a single node";
+const CLUSTER: &str =
+    "requests for sessions of other nodes are passed on by a later version; until then balancers must be sticky";
+const MODE: &str = "this wire comes with a later version; until then there is \"pubsub\"";
 const TOKEN: &str = "tokens come with a later version; until then every client is let in";
 const AUTH: &str = "tokens and webhooks come with a later version; so far there is only \"none\"";
 const WEBHOOK: &str = "webhooks come with a later version";
@@ -12,10 +14,12 @@ const ADMIN_UI: &str = "the admin page comes with a later version";
 const STREAM: &str = "streams come with a later version";
 
 /// Sections and keys of later versions.
-const SETTINGS: [(&str, &str); 10] = [
+const SETTINGS: [(&str, &str); 12] = [
     ("server.tls", TLS),
     ("limits.sockets_per_user", LIMIT),
-    ("cluster", CLUSTER),
+    ("cluster.listen", CLUSTER),
+    ("cluster.advertise", CLUSTER),
+    ("cluster.secret", CLUSTER),
     ("token", TOKEN),
     ("webhook", WEBHOOK),
     ("recovery", RECOVERY),
@@ -26,7 +30,9 @@ const SETTINGS: [(&str, &str); 10] = [
 ];
 
 /// Values of later versions, for keys of this one.
-const VALUES: [(&str, &str, &str); 4] = [
+const VALUES: [(&str, &str, &str); 6] = [
+    ("cluster.mode", "sharded", MODE),
+    ("cluster.mode", "streams", MODE),
     ("namespace.otherwise", "webhook", WEBHOOK),
     ("namespace.event.action", "refresh", TOKEN),
     ("namespace.event.action", "webhook", WEBHOOK),
@@ -57,8 +63,9 @@ mod tests {
     #[test]
     fn what_comes_later_is_known_by_its_path_and_by_its_section() {
         for (path, expected) in [
-            ("cluster", Some(CLUSTER)),
-            ("cluster.redis", Some(CLUSTER)),
+            ("cluster.listen", Some(CLUSTER)),
+            ("token", Some(TOKEN)),
+            ("cluster.redis", None),
             ("server.tls.cert", Some(TLS)),
             ("namespace.event.stream", Some(STREAM)),
             ("clusters.redis", None),

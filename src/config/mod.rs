@@ -7,7 +7,7 @@
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::socketio::config::{EventRule, Namespace};
-use crate::{drain, engine, limits, ops, server};
+use crate::{cluster, drain, engine, limits, ops, server};
 
 mod address;
 mod environment;
@@ -34,6 +34,8 @@ pub struct Config {
     pub engine: engine::config::Config,
     /// What clients may make this node hold.
     pub limits: limits::Config,
+    /// Other nodes.
+    pub cluster: cluster::Config,
     /// How the node leaves.
     pub drain: drain::Config,
     /// The operator's port.
@@ -118,6 +120,7 @@ fn assemble(layers: &Layers, reference: &Reference, mut findings: Findings) -> R
         server: section.read("server"),
         engine: section.read("engine"),
         limits: section.read("limits"),
+        cluster: section.read("cluster"),
         drain: section.read("drain"),
         admin: section.read("admin"),
         log: section.read("log"),
@@ -204,7 +207,12 @@ fn open_warning(config: &Config, has_file: bool) -> String {
     if has_file {
         format!("no [[namespace]] is configured: {open}")
     } else {
-        format!("no configuration file: one node, in memory, and {open}")
+        let place = if config.cluster.is_alone() {
+            "one node, in memory, and "
+        } else {
+            ""
+        };
+        format!("no configuration file: {place}{open}")
     }
 }
 

@@ -182,8 +182,10 @@ fn what_comes_later_says_so() {
     for text in [
         "[server.tls]\ncert = 'x'",
         "[limits]\nsockets_per_user = 1",
-        "[cluster]",
-        "[cluster]\nredis = ''",
+        "[cluster]\nlisten = '0.0.0.0:3002'",
+        "[cluster]\nadvertise = '10.0.0.1:3002'",
+        "[cluster]\nsecret = 'x'",
+        "[cluster]\nmode = 'sharded'",
         "[token]\nsecrets = []",
         "[webhook]\nurl = 'x'",
         "[recovery]\non = true",
@@ -285,11 +287,7 @@ fn strange_variables_are_named_with_what_was_meant() {
             "x",
             "comes with a later version",
         ),
-        (
-            "ROOMCAST_CLUSTER__REDIS",
-            "redis://x",
-            "a cluster comes with a later version",
-        ),
+        ("ROOMCAST_CLUSTER__REDIS", "http://x", "cluster.redis: "),
         (
             "ROOMCAST_LIMITS__ATTACHMENTS",
             "few",

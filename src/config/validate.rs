@@ -3,14 +3,17 @@
 //! Works on a configuration whose every value has the right type.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use ipnet::IpNet;
 
 use super::Config;
 use super::address::{Address, address};
 use super::findings::Findings;
+use crate::cluster::redis;
 use crate::proxies;
 use crate::socketio::config::{ActionName, EventRule, Namespace};
+use crate::units::Span;
 
 /// Below this no handshake fits.
 const MAX_PAYLOAD_MIN: usize = 1_000;
@@ -20,6 +23,9 @@ const HEARTBEAT_MS_MAX: u128 = i32::MAX as u128;
 
 /// Keys shorter than this can be guessed.
 const KEY_BYTES_MIN: usize = 32;
+
+/// Below this, other nodes look dead that are only busy.
+const CLUSTER_SPAN_MIN: Duration = Duration::from_millis(100);
 
 /// Longest name of a namespace.
 const NAMESPACE_BYTES_MAX: usize = 128;
@@ -32,6 +38,7 @@ pub(super) fn validate(config: &Config, findings: &mut Findings) {
     server(config, findings);
     engine(config, findings);
     limits(config, findings);
+    cluster(config, findings);
     drain(config, findings);
     admin(config, findings);
     namespaces(config, findings);
@@ -134,6 +141,29 @@ fn not_a_network(text: &str) -> String {
         }
     };
     format!("\"{text}\" is an address: write the network of it alone as \"{text}/{bits}\"")
+}
+
+fn cluster(config: &Config, findings: &mut Findings) {
+    let cluster = &config.cluster;
+    if !cluster.is_alone()
+        && let Err(message) = redis::check(&cluster.settings())
+    {
+        findings.error("cluster.redis", message);
+    }
+    if cluster.prefix.is_empty() {
+        findings.error("cluster.prefix", "is empty: all servers of a cluster share one");
+    }
+    for (path, span) in [
+        ("cluster.request_timeout", cluster.request_timeout),
+        ("cluster.heartbeat", cluster.heartbeat),
+    ] {
+        if span.0 < CLUSTER_SPAN_MIN {
+            findings.error(
+                path,
+                format!("\"{span}\" is too short: at least {}", Span(CLUSTER_SPAN_MIN)),
+            );
+        }
+    }
 }
 
 fn engine(config: &Config, findings: &mut Findings) {

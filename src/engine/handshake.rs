@@ -16,6 +16,7 @@ use super::config::TransportName;
 use super::directory::{Entry, Mail, Mailbox};
 use super::origin::{self, Verdict};
 use super::query::Query;
+use super::record;
 use super::refusal::Refusal;
 use super::requests;
 use super::session::Session;
@@ -50,6 +51,8 @@ pub(super) struct Newcomer {
     pub(super) version: Version,
     pub(super) address: IpAddr,
     pub(super) place: Option<Box<Place>>,
+    /// What is kept of its handshake.
+    pub(super) record: Option<Arc<str>>,
 }
 
 /// What became of a request.
@@ -126,6 +129,10 @@ impl Engine {
                             version,
                             address: peer.address,
                             place,
+                            record: self
+                                .recorded
+                                .as_ref()
+                                .map(|kept| record::record(request.uri(), request.headers(), &peer, kept)),
                         };
                         match transport {
                             TransportName::Polling => self.open_polling(&request, &query, client),
@@ -215,7 +222,7 @@ impl Engine {
             .version
             .filter(|version| *version == Version::V4 || self.config.eio3);
         let version = version.ok_or(Refusal::UnsupportedProtocol)?;
-        if self.refuses_handshakes.load(Ordering::Relaxed) {
+        if self.refuses_handshakes.load(Ordering::Relaxed) || !self.is_available.load(Ordering::Relaxed) {
             return Err(Refusal::Unavailable);
         }
         Ok(Admitted::Handshake(version, transport))

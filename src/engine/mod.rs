@@ -13,6 +13,7 @@ mod origin;
 mod outbox;
 mod polling;
 mod query;
+mod record;
 mod refusal;
 mod requests;
 mod session;
@@ -21,6 +22,7 @@ mod websocket;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use hyper::header::HeaderName;
 use serde_json::json;
 
 pub use config::Config;
@@ -48,6 +50,9 @@ pub struct Engine {
     metrics: Arc<Metrics>,
     packets: Packets,
     refuses_handshakes: AtomicBool,
+    is_available: AtomicBool,
+    /// Headers of handshakes to keep a record of; `None` where nobody asks for records.
+    recorded: Option<Box<[HeaderName]>>,
 }
 
 /// Packets that are always the same.
@@ -82,7 +87,16 @@ impl Engine {
                 noop: packet("6"),
             },
             refuses_handshakes: AtomicBool::new(false),
+            is_available: AtomicBool::new(true),
+            recorded: None,
         }
+    }
+
+    /// Keeps a record of each session's handshake, with these of its headers.
+    #[must_use]
+    pub fn recording(mut self, headers: Vec<HeaderName>) -> Self {
+        self.recorded = Some(headers.into());
+        self
     }
 
     /// The sessions of this node.
@@ -93,6 +107,11 @@ impl Engine {
     /// From now on handshakes are answered by 503; sessions go on.
     pub fn refuse_handshakes(&self) {
         self.refuses_handshakes.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether everything is there that new sessions need; while it is not, handshakes are answered by 503.
+    pub fn set_available(&self, is_available: bool) {
+        self.is_available.store(is_available, Ordering::Relaxed);
     }
 
     /// The packet that opens a session, its keys in Node's order.

@@ -65,6 +65,10 @@ struct State {
     route: Route,
     /// Somebody was told to flush and has not yet.
     is_listed: bool,
+    /// A poll waits for packets.
+    is_parked: bool,
+    /// The hub has something for the session's task.
+    is_called: bool,
     /// Why the session has to end, once something says so.
     end: Option<Reason>,
 }
@@ -97,6 +101,8 @@ impl Outbox {
                 is_cut: false,
                 route: Route::Task,
                 is_listed: false,
+                is_parked: false,
+                is_called: false,
                 end: None,
             }),
         }
@@ -125,6 +131,34 @@ impl Outbox {
             }
             Route::Blocked(_) | Route::Closed => false,
         }
+    }
+
+    /// The same, but only for a client that can take it now: its last write did not block, or its poll waits.
+    pub fn push_volatile(&self, packet: Arc<Encoded>, tally: &mut Tally) -> bool {
+        let can_take = match self.state.lock() {
+            state if state.route == Route::Task => state.is_parked,
+            state => matches!(state.route, Route::Socket(_)),
+        };
+        if !can_take {
+            tally.dropped += 1;
+        }
+        can_take && self.push(packet, tally)
+    }
+
+    /// A poll waits for packets, or none does.
+    pub(super) fn set_parked(&self, is_parked: bool) {
+        self.state.lock().is_parked = is_parked;
+    }
+
+    /// The hub has something for the session's task.
+    pub fn call(&self) {
+        self.state.lock().is_called = true;
+        self.task.wake();
+    }
+
+    /// Whether the task was called since the last time.
+    pub(super) fn take_call(&self) -> bool {
+        std::mem::take(&mut self.state.lock().is_called)
     }
 
     /// Puts a packet behind all others for a caller that flushes later in any case.
@@ -204,6 +238,7 @@ impl Outbox {
     pub fn take(&self, packets_max: usize, bytes_max: usize) -> Vec<Arc<Encoded>> {
         let mut state = self.state.lock();
         state.is_listed = false;
+        state.is_parked = false;
         let mut taken = Vec::new();
         let mut bytes = 0;
         while taken.len() < packets_max

@@ -92,7 +92,10 @@ impl Polling {
                 let _ = reply.send(Reply::Refused);
                 rules.ending = Some(Reason::TransportError);
             }
-            Mail::Poll(reply) => self.parked = Some(reply),
+            Mail::Poll(reply) => {
+                self.parked = Some(reply);
+                rules.outbox.set_parked(true);
+            }
             Mail::Post(post) => self.receive(post, rules),
             Mail::Probe(opened) => self.open_probe(*opened, rules),
             Mail::Broken => rules.ending = Some(Reason::TransportError),

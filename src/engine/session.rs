@@ -59,6 +59,8 @@ pub enum Event {
     Message(Message),
     /// The time given to [`Session::set_alarm`] is there.
     Alarm,
+    /// Somebody called by [`Outbox::call`].
+    Called,
 }
 
 /// One Engine.IO session, whatever transport carries it. Handed around in a box, as tasks keep room for every place
@@ -73,6 +75,7 @@ pub struct Session {
     address: IpAddr,
     /// Counts the session of its address.
     pub(super) place: Option<Box<Place>>,
+    record: Option<Arc<str>>,
 }
 
 /// The transport in use.
@@ -162,6 +165,7 @@ impl Session {
             turn: MESSAGES_PER_TURN,
             address: client.address,
             place: client.place,
+            record: client.record,
         })
     }
 
@@ -178,6 +182,11 @@ impl Session {
     /// The client's address, behind trusted proxies.
     pub fn address(&self) -> IpAddr {
         self.address
+    }
+
+    /// What is kept of the handshake, where somebody may ask for it: JSON without `auth`.
+    pub fn record(&self) -> Option<&Arc<str>> {
+        self.record.as_ref()
     }
 
     /// The transport in use.
@@ -224,7 +233,8 @@ impl Session {
         self.rules.count();
     }
 
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Event, Reason>> {
+    /// The same, for those who wait for something else as well.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Event, Reason>> {
         self.rules.outbox.register(cx);
         loop {
             if self.turn == 0 {
@@ -239,6 +249,9 @@ impl Session {
             }
             if let Some(reason) = self.rules.ending.or_else(|| self.rules.outbox.ended()) {
                 return Poll::Ready(Err(reason));
+            }
+            if self.rules.outbox.take_call() {
+                return Poll::Ready(Ok(Event::Called));
             }
             self.flush();
             if self.poll_link(cx).is_ready() {

@@ -6,12 +6,13 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 
-use super::ShardId;
 use super::shard::Shard;
 use super::target::Broadcast;
+use super::{Reservation, ShardId};
 use crate::metrics::{Metrics, Tally};
+use crate::protocol::encoded::Encoded;
 
 /// Units that may wait in the queues: a unit a KiB and at least four a broadcast, so that at most 16,384 broadcasts
 /// and 64 MiB wait.
@@ -31,18 +32,18 @@ const WRITES_PER_TURN: usize = 256;
 #[derive(Debug)]
 pub(super) struct Queued {
     broadcast: Broadcast,
-    _room: OwnedSemaphorePermit,
+    _room: Reservation,
 }
 
 impl Queued {
-    pub(super) fn new(broadcast: Broadcast, room: OwnedSemaphorePermit) -> Self {
+    pub(super) fn new(broadcast: Broadcast, room: Reservation) -> Self {
         Self { broadcast, _room: room }
     }
 }
 
-/// Units that a broadcast takes in the queues.
-pub(super) fn units(broadcast: &Broadcast) -> u32 {
-    let units = u32::try_from(broadcast.packet.weight() / UNIT_BYTES).unwrap_or(UNITS_MAX);
+/// Units that a broadcast of this packet takes in the queues.
+pub(super) fn units(packet: &Encoded) -> u32 {
+    let units = u32::try_from(packet.weight() / UNIT_BYTES).unwrap_or(UNITS_MAX);
     units.clamp(UNITS_MIN, UNITS_MAX)
 }
 

@@ -8,6 +8,7 @@
 //!             (one order)                          then write each dirty socket once, without it
 //! ```
 
+mod acks;
 mod delivery;
 mod shard;
 mod target;
@@ -17,17 +18,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use compact_str::CompactString;
 use parking_lot::Mutex;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
-pub use shard::{Moved, NewSocket};
-pub use target::{Broadcast, Rooms, Target};
+pub use acks::{Acks, Asked, Reply};
+pub use shard::{Described, Facts, Kick, Moved, MovedSocket, NewSocket};
+pub use target::{Broadcast, Except, Rooms, Sender, Target};
 
 use crate::metrics::{Metrics, Origin, Tally};
 use crate::protocol::encoded::Encoded;
 use crate::protocol::ids::SocketId;
 use delivery::Queued;
 use shard::Shard;
+pub use target::Selection;
 
 /// A room's or namespace's name, shared by everybody who is in it.
 pub type Name = Arc<str>;
@@ -41,8 +44,18 @@ pub struct Hub {
     /// What may wait in the queues; who finds them full waits.
     room: Arc<Semaphore>,
     next: AtomicUsize,
+    acks: Arc<Acks>,
     metrics: Arc<Metrics>,
 }
+
+/// Room in the queues for one broadcast.
+#[derive(Debug)]
+pub struct Reservation(#[expect(dead_code, reason = "held for what its end gives back")] OwnedSemaphorePermit);
+
+/// Too much waits in the queues already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("too much waits to be delivered")]
+pub struct Full;
 
 /// The part of the hub that a session belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +86,7 @@ impl Hub {
             queues: Mutex::new(queues.into()),
             room: Arc::new(Semaphore::new(delivery::UNITS_MAX as usize)),
             next: AtomicUsize::new(0),
+            acks: Arc::default(),
             metrics,
         };
         (Arc::new(hub), tasks)
@@ -126,37 +140,87 @@ impl Hub {
         (ids, total)
     }
 
+    /// Puts everybody in a target into rooms, as another server or an application asks; those whose rooms that changed.
+    pub fn join_others(&self, selection: &Selection<'_>, rooms: &[CompactString]) -> Vec<MovedSocket> {
+        self.each_shard(|id, shard, moved| shard.join_others(id, selection, rooms, moved))
+    }
+
+    /// Takes everybody in a target out of rooms; those whose rooms that changed.
+    pub fn leave_others(&self, selection: &Selection<'_>, rooms: &[CompactString]) -> Vec<MovedSocket> {
+        self.each_shard(|id, shard, moved| shard.leave_others(id, selection, rooms, moved))
+    }
+
+    /// Tells everybody in a target to go: their tasks find it by [`take_kick`](Self::take_kick).
+    pub fn kick(&self, selection: &Selection<'_>, kick: Kick) {
+        for shard in &self.shards {
+            shard.kick(selection, kick);
+        }
+    }
+
+    /// What a socket was told to do, once.
+    pub fn take_kick(&self, key: SocketKey) -> Option<Kick> {
+        self.shard(key).take_kick(key.slot)
+    }
+
+    /// The sockets in a target, with what is known of them.
+    pub fn describe(&self, selection: &Selection<'_>) -> Vec<Described> {
+        self.each_shard(|id, shard, found| shard.describe(id, selection, found))
+    }
+
+    /// Sends a packet to one socket, if it is still the one of this id.
+    pub fn send(&self, key: SocketKey, id: &SocketId, packet: Arc<Encoded>) {
+        let mut tally = Tally::default();
+        if let Some(outbox) = self.shard(key).send(key.slot, id, packet, &mut tally) {
+            outbox.flush(&mut tally);
+        }
+        self.metrics.sent(&tally);
+    }
+
+    /// Answers that clients owe.
+    pub fn acks(&self) -> &Arc<Acks> {
+        &self.acks
+    }
+
+    /// The names of rooms with members in a namespace, private ones included.
+    pub fn room_names(&self, namespace: &str) -> Vec<CompactString> {
+        let mut names = hashbrown::HashSet::<_, foldhash::fast::RandomState>::default();
+        for shard in &self.shards {
+            shard.collect_room_names(namespace, &mut names);
+        }
+        names.into_iter().collect()
+    }
+
+    fn each_shard<T>(&self, mut each: impl FnMut(ShardId, &Shard, &mut Vec<T>)) -> Vec<T> {
+        let mut found = Vec::new();
+        for (index, shard) in self.shards.iter().enumerate() {
+            each(ShardId(index), shard, &mut found);
+        }
+        found
+    }
+
     /// Whether a socket is in a room, private ones included.
     pub fn is_member(&self, key: SocketKey, room: &str) -> bool {
         self.shard(key).is_member(key.slot, room)
     }
 
-    /// Sends a packet to everybody in the target, in the one order of all broadcasts.
+    /// Room for a broadcast in the queues, held until it is delivered or the reservation is dropped.
     ///
     /// # Errors
-    /// With the broadcast, when too much waits already.
-    pub fn try_broadcast(&self, broadcast: Broadcast, origin: Origin) -> Result<(), Broadcast> {
-        match Arc::clone(&self.room).try_acquire_many_owned(delivery::units(&broadcast)) {
-            Ok(permit) => {
-                self.enqueue(Queued::new(broadcast, permit), origin);
-                Ok(())
-            }
-            Err(_) => Err(broadcast),
-        }
+    /// When too much waits already.
+    pub fn try_reserve(&self, packet: &Encoded) -> Result<Reservation, Full> {
+        let permit = Arc::clone(&self.room).try_acquire_many_owned(delivery::units(packet));
+        permit.map(Reservation).map_err(|_| Full)
     }
 
     /// The same, but waits while too much waits.
-    pub async fn broadcast(&self, broadcast: Broadcast, origin: Origin) {
-        let permit = Arc::clone(&self.room)
-            .acquire_many_owned(delivery::units(&broadcast))
-            .await;
-        if let Ok(permit) = permit {
-            self.enqueue(Queued::new(broadcast, permit), origin); // the semaphore is never closed
-        }
+    pub async fn reserve(&self, packet: &Encoded) -> Reservation {
+        let permit = Arc::clone(&self.room).acquire_many_owned(delivery::units(packet)).await;
+        Reservation(permit.expect("the semaphore is never closed"))
     }
 
-    fn enqueue(&self, queued: Queued, origin: Origin) {
-        let queued = Arc::new(queued);
+    /// Sends a packet to everybody in the target, in the one order of all broadcasts.
+    pub fn broadcast(&self, broadcast: Broadcast, reservation: Reservation, origin: Origin) {
+        let queued = Arc::new(Queued::new(broadcast, reservation));
         self.metrics.broadcast(origin);
         for queue in &**self.queues.lock() {
             let _ = queue.send(Arc::clone(&queued)); // a loop ends with the hub alone

@@ -12,8 +12,8 @@ use indexmap::IndexMap;
 use parking_lot::Mutex;
 use slab::Slab;
 
-use super::target::{Broadcast, Target};
-use super::{Name, ShardId};
+use super::target::{Broadcast, Selection, Target};
+use super::{Name, ShardId, SocketKey};
 use crate::engine::Outbox;
 use crate::metrics::Tally;
 use crate::protocol::encoded::Encoded;
@@ -35,6 +35,54 @@ pub struct NewSocket<'a> {
     pub alias: Option<&'a SocketId>,
     /// Rooms that it is in from the start.
     pub rooms: &'a [CompactString],
+    /// What other servers are told of it, where there are others.
+    pub facts: Option<Box<Facts>>,
+}
+
+/// What other servers are told of a socket.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// What is kept of the request by which its session began.
+    pub record: Arc<str>,
+    /// What it connected with, as JSON; empty for nothing.
+    pub auth: Box<str>,
+}
+
+/// A socket as others see it.
+#[derive(Clone, Debug)]
+pub struct Described {
+    /// The socket.
+    pub key: SocketKey,
+    /// Its id, the name of its private room.
+    pub id: SocketId,
+    /// The id that other clients are shown, where that is another one.
+    pub alias: Option<SocketId>,
+    /// Its rooms, without its private ones.
+    pub rooms: Vec<Name>,
+    /// What is known of it beside that.
+    pub facts: Option<Box<Facts>>,
+}
+
+/// A socket whose rooms others changed.
+#[derive(Clone, Debug)]
+pub struct MovedSocket {
+    /// The socket.
+    pub key: SocketKey,
+    /// Its id.
+    pub id: SocketId,
+    /// The id that other clients are shown.
+    pub shown_id: SocketId,
+    /// Rooms that it is in now and was not before, or the other way round.
+    pub changed: Vec<Name>,
+}
+
+/// What somebody else wants a socket to do: to leave its namespace, or its whole session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kick {
+    /// Out of the namespace.
+    Socket,
+    /// Out of the node.
+    Session,
 }
 
 /// What a join or a leave came to.
@@ -65,6 +113,8 @@ struct Socket {
     alias: Option<SocketId>,
     rooms: Vec<Name>,
     union: u64,
+    kick: Option<Kick>,
+    facts: Option<Box<Facts>>,
 }
 
 #[derive(Debug, Default)]
@@ -89,6 +139,8 @@ impl Shard {
             alias: new.alias.cloned(),
             rooms: Vec::new(),
             union: 0,
+            kick: None,
+            facts: new.facts,
         }) as u32;
         for id in std::iter::once(new.id).chain(new.alias) {
             namespace.private.insert(id.clone(), slot);
@@ -151,21 +203,7 @@ impl Shard {
 
     pub(super) fn leave(&self, slot: u32, rooms: &[CompactString]) -> Moved {
         let mut state = self.0.lock();
-        let mut changed = Vec::new();
-        let State {
-            sockets, namespaces, ..
-        } = &mut *state;
-        if let Some(socket) = sockets.get_mut(slot as usize)
-            && let Some(namespace) = namespaces.get_mut(&socket.namespace)
-        {
-            for room in rooms {
-                if namespace.leave(slot, room)
-                    && let Some(at) = socket.rooms.iter().position(|name| **name == **room)
-                {
-                    changed.push(socket.rooms.remove(at)); // keeps the order in which they were joined
-                }
-            }
-        }
+        let changed = state.exit(slot, rooms);
         Moved {
             rooms: state.rooms_of(slot),
             changed,
@@ -209,6 +247,83 @@ impl Shard {
         for (name, namespace) in &state.namespaces {
             names.extend(namespace.rooms.keys().map(|room| (Arc::clone(name), Arc::clone(room))));
         }
+    }
+
+    /// Adds the names of a namespace's rooms, private ones included.
+    pub(super) fn collect_room_names(&self, namespace: &str, names: &mut HashSet<CompactString, RandomState>) {
+        let state = self.0.lock();
+        if let Some(namespace) = state.namespaces.get(namespace) {
+            names.extend(namespace.rooms.keys().map(|room| CompactString::from(&**room)));
+            names.extend(namespace.private.keys().map(|id| CompactString::from(id.as_str())));
+        }
+    }
+
+    pub(super) fn join_others(
+        &self,
+        shard: ShardId,
+        selection: &Selection<'_>,
+        rooms: &[CompactString],
+        moved: &mut Vec<MovedSocket>,
+    ) {
+        let mut state = self.0.lock();
+        for slot in state.select(selection) {
+            let changed = state.enter(slot, rooms);
+            moved.extend(state.moved(shard, slot, changed));
+        }
+    }
+
+    pub(super) fn leave_others(
+        &self,
+        shard: ShardId,
+        selection: &Selection<'_>,
+        rooms: &[CompactString],
+        moved: &mut Vec<MovedSocket>,
+    ) {
+        let mut state = self.0.lock();
+        for slot in state.select(selection) {
+            let changed = state.exit(slot, rooms);
+            moved.extend(state.moved(shard, slot, changed));
+        }
+    }
+
+    pub(super) fn kick(&self, selection: &Selection<'_>, kick: Kick) {
+        let mut state = self.0.lock();
+        for slot in state.select(selection) {
+            let socket = &mut state.sockets[slot as usize];
+            socket.kick = Some(kick);
+            socket.outbox.call();
+        }
+    }
+
+    pub(super) fn take_kick(&self, slot: u32) -> Option<Kick> {
+        self.0.lock().sockets.get_mut(slot as usize)?.kick.take()
+    }
+
+    pub(super) fn describe(&self, shard: ShardId, selection: &Selection<'_>, found: &mut Vec<Described>) {
+        let mut state = self.0.lock();
+        for slot in state.select(selection) {
+            let socket = &state.sockets[slot as usize];
+            found.push(Described {
+                key: SocketKey { shard, slot },
+                id: socket.id.clone(),
+                alias: socket.alias.clone(),
+                rooms: socket.rooms.clone(),
+                facts: socket.facts.clone(),
+            });
+        }
+    }
+
+    /// Puts a packet into one socket's outbox; the outbox, where it must be flushed.
+    pub(super) fn send(
+        &self,
+        slot: u32,
+        id: &SocketId,
+        packet: Arc<Encoded>,
+        tally: &mut Tally,
+    ) -> Option<Arc<Outbox>> {
+        let state = self.0.lock();
+        let socket = state.sockets.get(slot as usize).filter(|socket| socket.id == *id)?;
+        socket.outbox.push(packet, tally).then(|| Arc::clone(&socket.outbox))
     }
 
     pub(super) fn sockets(&self) -> usize {
@@ -255,6 +370,23 @@ impl State {
         entered
     }
 
+    /// Leaves rooms and returns those that the socket was in.
+    fn exit(&mut self, slot: u32, rooms: &[CompactString]) -> Vec<Name> {
+        let mut left = Vec::new();
+        if let Some(socket) = self.sockets.get_mut(slot as usize)
+            && let Some(namespace) = self.namespaces.get_mut(&socket.namespace)
+        {
+            for room in rooms {
+                if namespace.leave(slot, room)
+                    && let Some(at) = socket.rooms.iter().position(|name| **name == **room)
+                {
+                    left.push(socket.rooms.remove(at)); // keeps the order in which they were joined
+                }
+            }
+        }
+        left
+    }
+
     fn rooms_of(&self, slot: u32) -> Vec<Name> {
         self.sockets
             .get(slot as usize)
@@ -271,38 +403,90 @@ impl State {
         let Some(namespace) = self.namespaces.get(&broadcast.namespace) else {
             return 0;
         };
-        let except = broadcast.except.filter(|key| key.shard == shard).map(|key| key.slot);
+        let except = broadcast
+            .except
+            .sender
+            .as_ref()
+            .filter(|sender| sender.key.shard == shard);
+        let except = except.map(|sender| sender.key.slot);
         let mut count = 0;
         let mut push = |slot: u32, outbox: &Arc<Outbox>| {
             if Some(slot) != except {
                 count += 1;
-                if outbox.push(Arc::clone(&broadcast.packet), tally) {
+                let packet = Arc::clone(&broadcast.packet);
+                let is_dirty = if broadcast.is_volatile {
+                    outbox.push_volatile(packet, tally)
+                } else {
+                    outbox.push(packet, tally)
+                };
+                if is_dirty {
                     dirty.push(Arc::clone(outbox));
                 }
             }
         };
         match &broadcast.target {
-            Target::Namespace => namespace.sockets.iter().for_each(|(slot, outbox)| push(*slot, outbox)),
-            Target::Rooms(rooms) => match rooms.as_slice() {
-                [room] if !namespace.private.contains_key(&**room) => {
-                    if let Some(members) = namespace.rooms.get(&**room) {
-                        members.iter().for_each(|(slot, outbox)| push(*slot, outbox));
-                    }
+            Target::Namespace if broadcast.except.rooms.is_empty() => {
+                namespace.sockets.iter().for_each(|(slot, outbox)| push(*slot, outbox));
+            }
+            Target::Rooms(rooms)
+                if let [room] = rooms.as_slice()
+                    && broadcast.except.rooms.is_empty()
+                    && !namespace.private.contains_key(&**room) =>
+            {
+                if let Some(members) = namespace.rooms.get(&**room) {
+                    members.iter().for_each(|(slot, outbox)| push(*slot, outbox));
                 }
-                rooms => {
-                    self.union += 1;
-                    for room in rooms {
-                        for slot in namespace.slots(room) {
-                            let socket = &mut self.sockets[slot as usize];
-                            if std::mem::replace(&mut socket.union, self.union) != self.union {
-                                push(slot, &socket.outbox);
-                            }
-                        }
-                    }
+            }
+            target => {
+                let selection = Selection {
+                    namespace: &broadcast.namespace,
+                    target,
+                    except: &broadcast.except.rooms,
+                };
+                for slot in self.select(&selection) {
+                    push(slot, &self.sockets[slot as usize].outbox);
                 }
-            },
+            }
         }
         count
+    }
+
+    /// The sockets in a target, once each. They are marked with the number of this union, the exceptions first.
+    fn select(&mut self, selection: &Selection<'_>) -> Vec<u32> {
+        let Some(namespace) = self.namespaces.get(selection.namespace) else {
+            return Vec::new();
+        };
+        self.union += 1;
+        for room in selection.except {
+            for slot in namespace.slots(room) {
+                self.sockets[slot as usize].union = self.union;
+            }
+        }
+        let mut selected = Vec::new();
+        let mut take = |slot: u32| {
+            if std::mem::replace(&mut self.sockets[slot as usize].union, self.union) != self.union {
+                selected.push(slot);
+            }
+        };
+        match selection.target {
+            Target::Namespace => namespace.sockets.keys().copied().for_each(&mut take),
+            Target::Rooms(rooms) => {
+                for room in rooms.as_slice() {
+                    namespace.slots(room).for_each(&mut take);
+                }
+            }
+        }
+        selected
+    }
+
+    fn moved(&self, shard: ShardId, slot: u32, changed: Vec<Name>) -> Option<MovedSocket> {
+        let socket = self.sockets.get(slot as usize).filter(|_| !changed.is_empty())?;
+        Some(MovedSocket {
+            key: SocketKey { shard, slot },
+            id: socket.id.clone(),
+            shown_id: socket.alias.as_ref().unwrap_or(&socket.id).clone(),
+            changed,
+        })
     }
 }
 

@@ -7,6 +7,7 @@ use smallvec::{SmallVec, smallvec};
 
 use super::{Name, SocketKey};
 use crate::protocol::encoded::Encoded;
+use crate::protocol::ids::SocketId;
 
 /// Rooms, at least one: an empty list would mean everybody on the wires of others, and never does here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,10 +29,41 @@ pub struct Broadcast {
     pub namespace: Name,
     /// Whom in it.
     pub target: Target,
-    /// A socket that is left out, mostly the sender.
-    pub except: Option<SocketKey>,
+    /// Who of them is left out.
+    pub except: Except,
     /// What they get.
     pub packet: Arc<Encoded>,
+    /// Whether clients that cannot take it at once do without it.
+    pub is_volatile: bool,
+}
+
+/// Who is left out of a target.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Except {
+    /// The socket that sent it.
+    pub sender: Option<Sender>,
+    /// Everybody in one of these rooms.
+    pub rooms: Vec<CompactString>,
+}
+
+/// A socket of this node that sends something to others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sender {
+    /// The socket, here.
+    pub key: SocketKey,
+    /// Its id, by which other nodes leave it out.
+    pub id: SocketId,
+}
+
+/// Sockets of a namespace that something is done to, or asked about.
+#[derive(Clone, Debug)]
+pub struct Selection<'a> {
+    /// The namespace.
+    pub namespace: &'a str,
+    /// Whom in it.
+    pub target: &'a Target,
+    /// Everybody in one of these rooms is left out.
+    pub except: &'a [CompactString],
 }
 
 impl Rooms {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::future::Future as _;
 use std::pin::pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use tokio::sync::Barrier;
@@ -55,6 +55,7 @@ impl Fixture {
             id: &id,
             alias,
             rooms: &names(rooms),
+            facts: None,
         };
         let key = self
             .hub
@@ -65,10 +66,17 @@ impl Fixture {
 
     async fn broadcast(&self, target: Target, except: Option<&Member>, text: &str) {
         let broadcast = Broadcast {
-            except: except.map(|member| member.key),
+            except: Except {
+                sender: except.map(|member| Sender {
+                    key: member.key,
+                    id: member.id.clone(),
+                }),
+                rooms: Vec::new(),
+            },
             ..broadcast(target, text)
         };
-        self.hub.broadcast(broadcast, Origin::Client).await;
+        let reservation = self.hub.reserve(&broadcast.packet).await;
+        self.hub.broadcast(broadcast, reservation, Origin::Client);
     }
 
     /// Waits until every broadcast so far is delivered, which is when the loops of a dropped hub have ended.
@@ -104,7 +112,8 @@ fn broadcast(target: Target, text: &str) -> Broadcast {
     Broadcast {
         namespace: "/".into(),
         target,
-        except: None,
+        except: Except::default(),
+        is_volatile: false,
         packet: packet(text),
     }
 }
@@ -295,7 +304,8 @@ async fn all_members_see_all_broadcasts_once_and_in_one_order() {
                     let target = [Target::Namespace, rooms(&["a"]), rooms(&["a", "b"])][number % 3].clone();
                     let filler = "x".repeat(if number % 50 == 0 { 1 << 20 } else { 0 });
                     let broadcast = broadcast(target, &format!("{publisher} {number} {filler}"));
-                    hub.broadcast(broadcast, Origin::Client).await;
+                    let reservation = hub.reserve(&broadcast.packet).await;
+                    hub.broadcast(broadcast, reservation, Origin::Client);
                 }
             })
         })
@@ -342,30 +352,29 @@ async fn a_publisher_waits_while_the_queues_are_full() {
     let members = [all.member("/", &["a"]), all.member("/", &["a"])];
     let small = (delivery::UNITS_MAX / 4) as usize; // the least that a broadcast takes
     for number in 0..small {
-        let result = all.hub.try_broadcast(broadcast(rooms(&["a"]), "x"), Origin::Client);
-        assert!(result.is_ok(), "full after {number}");
+        let broadcast = broadcast(rooms(&["a"]), "x");
+        let reservation = all.hub.try_reserve(&broadcast.packet);
+        let reservation = reservation.unwrap_or_else(|_| panic!("full after {number}"));
+        all.hub.broadcast(broadcast, reservation, Origin::Client);
     }
     let last = broadcast(rooms(&["a"]), "the last");
-    let Err(last) = all.hub.try_broadcast(last, Origin::Client) else {
-        panic!("the queues take more than they may");
-    };
+    assert_eq!(all.hub.try_reserve(&last.packet).map(drop), Err(Full));
     {
-        let mut waiting = pin!(all.hub.broadcast(last, Origin::Client));
-        assert_eq!(
-            waiting.as_mut().poll(&mut Context::from_waker(Waker::noop())),
-            Poll::Pending
-        );
+        let mut waiting = pin!(all.hub.reserve(&last.packet));
+        let poll = waiting.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert!(poll.is_pending());
         assert!(members[0].received().is_empty());
-        tokio::time::timeout(DEADLINE, waiting)
+        let reservation = tokio::time::timeout(DEADLINE, waiting)
             .await
             .expect("room in the queues");
+        all.hub.broadcast(last.clone(), reservation, Origin::Client);
     }
     // One that is larger than all queues waits until they are empty, and not for ever.
     let huge = "y".repeat(66 << 20);
-    let broadcast = all
-        .hub
-        .broadcast(broadcast(rooms(&["nobody's"]), &huge), Origin::Client);
-    tokio::time::timeout(DEADLINE, broadcast).await.expect("empty queues");
+    let huge = broadcast(rooms(&["nobody's"]), &huge);
+    let reservation = all.hub.reserve(&huge.packet);
+    let reservation = tokio::time::timeout(DEADLINE, reservation).await.expect("empty queues");
+    all.hub.broadcast(huge, reservation, Origin::Client);
     all.finish().await;
     for member in members {
         let received = member.received();

@@ -42,6 +42,19 @@ pub enum Upgrade {
 pub enum Origin {
     /// A client.
     Client,
+    /// Another server on the same Redis.
+    Cluster,
+}
+
+/// Who published what the relay hears.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Publisher {
+    /// A gateway.
+    Roomcast,
+    /// A Node.js server.
+    Node,
+    /// Something that only publishes.
+    Emitter,
 }
 
 /// A limit that somebody met.
@@ -57,6 +70,8 @@ pub enum Limit {
     EventsPerSecond,
     /// Heartbeats and pings, which no setting changes.
     ControlPackets,
+    /// Events that wait while an earlier one of their socket is not done.
+    WaitingEvents,
 }
 
 /// Why an event of a client was not done.
@@ -72,8 +87,10 @@ pub enum Refusal {
     TooLarge,
     /// No rule names it, or one drops it.
     NoRule,
-    /// The node is stopping.
+    /// Redis or the backend is away, and nothing can be done without.
     Unavailable,
+    /// A volatile packet that a client could not take at once.
+    Volatile,
 }
 
 /// What an event of a client does, in labels.
@@ -115,10 +132,10 @@ label!(Handshake {
     UnsupportedProtocol => "unsupported_protocol", UnknownTransport => "unknown_transport", Unavailable => "unavailable",
 });
 label!(Upgrade { Done => "done", TimedOut => "timed_out", Failed => "failed" });
-label!(Origin { Client => "client" });
+label!(Origin { Client => "client", Cluster => "cluster" });
 label!(Refusal {
     Forbidden => "forbidden", BadRequest => "bad_request", RateLimited => "rate_limited", TooLarge => "too_large", NoRule => "no_rule",
-    Unavailable => "unavailable",
+    Unavailable => "unavailable", Volatile => "volatile",
 });
 label!(Action {
     Join => "join", Leave => "leave", Publish => "publish", Broadcast => "broadcast", Members => "members", Ack => "ack", Drop => "drop",
@@ -127,5 +144,6 @@ label!(Action {
 label!(Limit {
     Connections => "connections", ConnectionsPerIp => "connections_per_ip",
     HandshakesPerSecond => "handshakes_per_second", EventsPerSecond => "events_per_second",
-    ControlPackets => "control_packets",
+    ControlPackets => "control_packets", WaitingEvents => "waiting_events",
 });
+label!(Publisher { Roomcast => "roomcast", Node => "node", Emitter => "emitter" });

@@ -4,6 +4,7 @@
 //! ever made from what a client sends. Nothing is global: a process may run several gateways.
 
 mod labels;
+mod relay;
 
 use std::time::Duration;
 
@@ -13,7 +14,8 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
-pub use labels::{Action, Handshake, Limit, Origin, Refusal, Transport, Upgrade};
+pub use labels::{Action, Handshake, Limit, Origin, Publisher, Refusal, Transport, Upgrade};
+pub use relay::Relay;
 
 use crate::protocol::{PacketType, Version};
 use crate::reason::Reason;
@@ -31,6 +33,8 @@ pub struct Tally {
     pub bytes: u64,
     /// Packets by type.
     pub packets: [u64; PacketType::COUNT],
+    /// Volatile packets that a client could not take.
+    pub dropped: u64,
 }
 
 /// Numbers that are read off the parts when somebody asks, not counted along the way.
@@ -66,6 +70,8 @@ pub struct Metrics {
     event_duration: Vec<Histogram>,
     /// 1 while draining.
     pub draining: IntGauge,
+    /// The way through Redis.
+    pub relay: Relay,
 }
 
 impl Metrics {
@@ -128,6 +134,7 @@ impl Metrics {
             outbox_bytes: new.gauge("outbox_bytes", "Bytes that wait for clients")?,
             event_duration: new.event_duration()?,
             draining: new.gauge("draining", "1 while the node drains")?,
+            relay: Relay::new(&new)?,
             registry,
         };
         Ok(metrics)
@@ -172,6 +179,9 @@ impl Metrics {
     /// Packets went to clients.
     pub fn sent(&self, tally: &Tally) {
         self.bytes_sent.inc_by(tally.bytes);
+        if tally.dropped > 0 {
+            self.dropped[Refusal::Volatile as usize].inc_by(tally.dropped);
+        }
         for (counter, count) in self.packets_sent.iter().zip(tally.packets) {
             if count > 0 {
                 counter.inc_by(count);
@@ -220,7 +230,7 @@ impl Tally {
 
     /// Whether nothing was counted.
     pub fn is_empty(&self) -> bool {
-        self.bytes == 0
+        self.bytes == 0 && self.dropped == 0
     }
 }
 

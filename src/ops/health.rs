@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use hyper::header::{HeaderValue, RETRY_AFTER};
 use hyper::{Response, StatusCode};
 use serde_json::json;
+use tokio::sync::watch;
 
 use crate::http::{self, Body};
 
@@ -17,6 +18,9 @@ pub struct Health {
     /// Open connections of clients.
     connections: Arc<AtomicUsize>,
     connections_max: usize,
+    /// Whether Redis is there, on a node that has one.
+    redis: Option<watch::Receiver<bool>>,
+    needs_redis: bool,
 }
 
 impl Health {
@@ -48,11 +52,24 @@ impl Health {
         self.connections_max
     }
 
+    /// Readiness follows Redis: it is degraded while that is away, or gone where the node `needs` it.
+    #[must_use]
+    pub fn with_redis(mut self, up: Option<watch::Receiver<bool>>, needs: bool) -> Self {
+        self.redis = up;
+        self.needs_redis = needs;
+        self
+    }
+
+    fn is_without_redis(&self) -> bool {
+        self.redis.as_ref().is_some_and(|up| !*up.borrow())
+    }
+
     fn reasons(&self) -> Vec<&'static str> {
         let reasons = [
             (!self.has_started.load(Ordering::Relaxed), "starting"),
             (self.is_draining.load(Ordering::Relaxed), "draining"),
             (self.connections.load(Ordering::Relaxed) >= self.connections_max, "full"),
+            (self.needs_redis && self.is_without_redis(), "redis"),
         ];
         reasons
             .iter()
@@ -73,7 +90,12 @@ impl Health {
     fn readiness(&self, with_reasons: bool) -> Response<Body> {
         let reasons = self.reasons();
         if reasons.is_empty() {
-            return http::json(StatusCode::OK, &json!({"ready": true}));
+            let body = if with_reasons && self.is_without_redis() {
+                json!({"ready": true, "degraded": ["redis"]})
+            } else {
+                json!({"ready": true})
+            };
+            return http::json(StatusCode::OK, &body);
         }
         let body = if with_reasons {
             json!({"ready": false, "reasons": reasons})

@@ -83,6 +83,14 @@ pub fn check_object(text: &str) -> Result<(), JsonError> {
     scanner.document()
 }
 
+/// Checks that `text` is one JSON value.
+///
+/// # Errors
+/// When it is anything else, or nested too deeply.
+pub fn check_value(text: &str) -> Result<(), JsonError> {
+    Scanner::new(text).document()
+}
+
 /// The text of a JSON string as written. Lone surrogates, which JavaScript can send, become U+FFFD; `None` where `raw` is no string.
 pub fn string(raw: &str) -> Option<Cow<'_, str>> {
     let inner = raw.strip_prefix('"')?.strip_suffix('"')?;

@@ -125,7 +125,7 @@ impl<'a> Packet<'a> {
 }
 
 /// Checks that the JSON is what a packet of this kind carries, and returns the array of an event or ack.
-pub(super) fn check_json(kind: Kind, json: &str) -> Result<Option<Array<'_>>, PacketError> {
+pub(crate) fn check_json(kind: Kind, json: &str) -> Result<Option<Array<'_>>, PacketError> {
     if json.starts_with([' ', '\t', '\n', '\r']) {
         return Err(PacketError); // Node takes it for the id 0
     }
@@ -196,6 +196,11 @@ pub fn event(namespace: &str, json: &[&str], attachments: Box<[Bytes]>) -> Arc<E
     packet(["42", "45"], namespace, "", json, attachments)
 }
 
+/// An event that the client is to answer under this number.
+pub fn question(namespace: &str, id: u64, json: &[&str], attachments: Box<[Bytes]>) -> Arc<Encoded> {
+    packet(["42", "45"], namespace, &id.to_compact_string(), json, attachments)
+}
+
 /// The answer to a client's event. `json` is an array as written.
 pub fn ack(namespace: &str, id: u64, json: &[&str], attachments: Box<[Bytes]>) -> Arc<Encoded> {
     packet(["43", "46"], namespace, &id.to_compact_string(), json, attachments)
@@ -205,6 +210,11 @@ pub fn ack(namespace: &str, id: u64, json: &[&str], attachments: Box<[Bytes]>) -
 pub fn old_ack(namespace: &str, id: u64, json: &[&str], attachments: Box<[Bytes]>) -> Arc<Encoded> {
     let kind = if attachments.is_empty() { "430-" } else { "46" };
     packet([kind, kind], namespace, &id.to_compact_string(), json, attachments)
+}
+
+/// Takes a client out of a namespace; it does not come back by itself.
+pub fn disconnect(namespace: &str) -> Arc<Encoded> {
+    packet(["41", ""], namespace, "", &[], Box::default())
 }
 
 /// Lets a client into a namespace: with its id (v5), or bare (v4).

@@ -9,8 +9,10 @@ mod supervisor;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::body::Incoming;
+use hyper::header::HeaderName;
 use hyper::{Request, Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{SignalKind, signal};
@@ -24,6 +26,7 @@ use connection::{Port, Strangers};
 pub use listener::UNIX_PREFIX;
 use listener::{Listener, SocketFile, nowhere};
 
+use crate::cluster::Cluster;
 pub use crate::drain::Ended;
 use crate::drain::{Stop, drain};
 use crate::engine::{Engine, Peer};
@@ -87,6 +90,12 @@ pub enum ServeError {
 /// Descriptors that are no client's connection: listeners, logs, the admin's connections.
 const SPARE_DESCRIPTORS: u64 = 256;
 
+/// Headers of handshakes that other servers may ask for.
+const RECORDED_HEADERS: [&str; 3] = ["cookie", "user-agent", "x-request-id"];
+
+/// How long a new node waits for Redis before it lets clients in without.
+const REDIS_PATIENCE: Duration = Duration::from_secs(2);
+
 /// A gateway that is bound to its addresses.
 #[derive(Debug)]
 pub struct Server {
@@ -109,6 +118,7 @@ struct Parts {
     strangers: Strangers,
     health: Arc<Health>,
     engine: Arc<Engine>,
+    cluster: Arc<Cluster>,
     socketio: Arc<SocketIo>,
     admin: Admin,
 }
@@ -185,6 +195,7 @@ impl Server {
         let (admin, file) = Listener::bind(&config.admin.listen, &[]).await?;
         files.extend(file);
         let parts = Arc::new(Parts::new(&config, connections_max)?);
+        parts.cluster.settle(REDIS_PATIENCE).await;
         info!(
             version = env!("CARGO_PKG_VERSION"),
             node = parts.admin.node,
@@ -262,15 +273,23 @@ impl Parts {
         let ids = Arc::new(IdGenerator::new().map_err(unavailable("no ids can be made"))?);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let (hub, _) = Hub::new(cores, Arc::clone(&metrics));
-        let health = Arc::new(Health::new(connections_max));
+        let (cluster, hearing) = Cluster::new(&config.cluster, &ids.tag(), Arc::clone(&hub), Arc::clone(&metrics))
+            .map_err(unavailable("the cluster cannot be joined"))?;
+        let needs_redis = !config.cluster.serve_without_redis;
+        let health = Arc::new(Health::new(connections_max).with_redis(cluster.up(), needs_redis));
         let server = &config.server;
-        let engine = Arc::new(Engine::new(
+        let engine = Engine::new(
             config.engine.clone(),
             &server.origins,
             &config.limits,
             Arc::clone(&ids),
             Arc::clone(&metrics),
-        ));
+        );
+        let engine = Arc::new(if cluster.is_shared() {
+            engine.recording(RECORDED_HEADERS.map(HeaderName::from_static).into())
+        } else {
+            engine
+        });
         let settings = socketio::config::Config {
             namespaces: &config.namespace,
             limits: &config.limits,
@@ -278,10 +297,16 @@ impl Parts {
         };
         let socketio = Arc::new(SocketIo::new(
             &settings,
-            Arc::clone(&hub),
+            (Arc::clone(&hub), Arc::clone(&cluster)),
             Arc::clone(&ids),
             Arc::clone(&metrics),
         ));
+        if let Some(hearing) = hearing {
+            tokio::spawn(socketio::obey(hearing, Arc::clone(&socketio)));
+        }
+        if let Some(up) = cluster.up().filter(|_| needs_redis) {
+            tokio::spawn(follow(up, Arc::clone(&engine)));
+        }
         let has_demo = match server.demo {
             Demo::Fixed(wanted) => wanted,
             Demo::Auto(Auto::Auto) => config.is_open(),
@@ -303,6 +328,7 @@ impl Parts {
             strangers: Strangers::default(),
             health,
             engine,
+            cluster,
             socketio,
             admin,
         })
@@ -359,6 +385,17 @@ impl Parts {
             });
         }
         handled.response
+    }
+}
+
+/// Lets new sessions in only while Redis is there.
+async fn follow(mut redis: watch::Receiver<bool>, engine: Arc<Engine>) {
+    loop {
+        let is_up = *redis.borrow_and_update();
+        engine.set_available(is_up);
+        if redis.changed().await.is_err() {
+            return;
+        }
     }
 }
 

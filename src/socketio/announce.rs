@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use smallvec::SmallVec;
 
 use super::client::Socket;
-use crate::hub::{Broadcast, Name, Rooms, Target};
+use crate::hub::{Broadcast, Except, Name, Rooms, Target};
 use crate::protocol::json;
 use crate::protocol::socket;
 
@@ -24,6 +24,18 @@ pub(super) fn presence(socket: &Socket, movement: Movement, rooms: &[Name]) -> B
     if !socket.rules.presence {
         return Broadcasts::new();
     }
+    let shown_id = socket.shown_id().as_str();
+    self::movement(&socket.namespace, shown_id, &socket.excepted(), movement, rooms)
+}
+
+/// Tells the members of each room but `except` that the socket that is shown by this id came or went.
+pub(super) fn movement(
+    namespace: &Name,
+    shown_id: &str,
+    except: &Except,
+    movement: Movement,
+    rooms: &[Name],
+) -> Broadcasts {
     let action = match movement {
         Movement::Join => "join",
         Movement::Leave => "leave",
@@ -34,13 +46,14 @@ pub(super) fn presence(socket: &Socket, movement: Movement, rooms: &[Name]) -> B
         json.push_str(r#","action":""#);
         json.push_str(action);
         json.push_str(r#"","socket":"#);
-        json::write_string(&mut json, socket.shown_id().as_str());
+        json::write_string(&mut json, shown_id);
         json.push_str(r#","user":null}]"#);
         Broadcast {
-            namespace: Name::clone(&socket.namespace),
+            namespace: Name::clone(namespace),
             target: Target::Rooms(Rooms::one(&**room)),
-            except: Some(socket.key),
-            packet: socket::event(&socket.namespace, &[&json], Box::default()),
+            except: except.clone(),
+            packet: socket::event(namespace, &[&json], Box::default()),
+            is_volatile: false,
         }
     };
     rooms.iter().map(announce).collect()

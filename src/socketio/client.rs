@@ -3,6 +3,7 @@
 //! Packets are taken in the order in which they arrive, one at a time. What Node's server ends a session over ends it
 //! here as well.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,16 +15,17 @@ use super::SocketIo;
 use super::announce::{self, Broadcasts, Movement};
 use super::arguments::logged;
 use super::parser::Parser;
-use super::relay::Held;
+use super::relay::{self, Held};
 use super::rules::Rules;
 use super::values::Values;
+use super::waiting::{Step, Waits};
 use crate::engine::{Event, Session};
-use crate::hub::{Name, ShardId, SocketKey};
+use crate::hub::{Except, Kick, Name, Reply, Sender, ShardId, SocketKey};
 use crate::limits::Bucket;
 use crate::metrics::Origin;
 use crate::protocol::engine::Message;
 use crate::protocol::ids::SocketId;
-use crate::protocol::socket::{Kind, Packet};
+use crate::protocol::socket::{self, Kind, Packet};
 use crate::protocol::{PacketType, Version, json};
 use crate::reason::Reason;
 
@@ -43,6 +45,8 @@ pub(super) struct Client {
     partial: Option<Box<Partial>>,
     /// A broadcast for which the hub had no room: nothing more is read before it is on its way.
     pub(super) held: Option<Box<Held>>,
+    /// What its sockets wait for.
+    pub(super) waits: Option<Box<Waits>>,
     /// When a namespace must have been entered.
     connect_by: Option<Instant>,
     /// The client is a 1.0.0 to 1.0.2, which reads acks in an older form.
@@ -91,6 +95,17 @@ impl Socket {
         self.alias.as_ref().unwrap_or(&self.id)
     }
 
+    /// Leaves this socket out of what it sends.
+    pub(super) fn excepted(&self) -> Except {
+        Except {
+            sender: Some(Sender {
+                key: self.key,
+                id: self.id.clone(),
+            }),
+            rooms: Vec::new(),
+        }
+    }
+
     pub(super) fn values(&self) -> Values<'_> {
         Values {
             user: None,
@@ -104,7 +119,7 @@ impl Socket {
 impl Drop for Client {
     fn drop(&mut self) {
         for farewell in self.forget_all() {
-            let _ = self.shared.hub.try_broadcast(farewell, Origin::Client); // nobody can wait here
+            let _ = self.shared.cluster.try_broadcast(farewell, Origin::Client, None); // nobody can wait here
         }
         if std::thread::panicking() {
             self.shared.metrics.disconnected(Reason::Bug);
@@ -129,6 +144,7 @@ impl Client {
             sockets: Vec::with_capacity(1), // what most clients need; growing by itself it would be four
             partial: None,
             held: None,
+            waits: None,
             connect_by,
             reads_old_acks: false,
             parser,
@@ -148,11 +164,17 @@ impl Client {
                 return reason;
             }
             self.relay_held().await;
+            if let Some(done) = self.next_deferred() {
+                result = done;
+                continue;
+            }
             self.session.set_alarm(self.alarm());
-            result = match self.session.next().await {
-                Ok(Event::Message(message)) => self.on_message(message),
-                Ok(Event::Alarm) => self.on_alarm(),
-                Err(reason) => Err(reason),
+            result = match poll_fn(|cx| self.poll_step(cx)).await {
+                Step::Session(Ok(Event::Message(message))) => self.on_message(message),
+                Step::Session(Ok(Event::Alarm)) => self.on_alarm(),
+                Step::Session(Ok(Event::Called)) => self.on_call(),
+                Step::Session(Err(reason)) => Err(reason),
+                Step::Settled(namespace, id, settled) => self.on_settled(&namespace, id, settled),
             };
         }
     }
@@ -165,7 +187,7 @@ impl Client {
             reason => reason,
         };
         let farewells = self.forget_all();
-        self.send_out(farewells, None);
+        self.send_out(farewells, relay::Reply::None);
         self.relay_held().await;
         info!(
             reason = reason.as_str(),
@@ -263,6 +285,9 @@ impl Client {
             Kind::Event => PacketType::Event,
             Kind::Ack => PacketType::Ack,
         });
+        let Some((packet, attachments)) = self.defer(packet, attachments)? else {
+            return Ok(());
+        };
         match packet.kind {
             Kind::Connect => self.on_connect(&packet),
             Kind::Disconnect => self.on_disconnect(packet.namespace),
@@ -270,10 +295,22 @@ impl Client {
             Kind::Ack if packet.old_ack && self.session.version() == Version::V4 => Err(Reason::Malformed),
             Kind::Ack => {
                 self.reads_old_acks |= packet.old_ack;
-                // Nothing that we sent waits for an answer, so this one is late; late answers are no fault.
-                self.socket(packet.namespace).map(drop)
+                self.on_ack(&packet, attachments)
             }
         }
+    }
+
+    /// An answer to something that the client was sent. A late one is no fault.
+    fn on_ack(&mut self, packet: &Packet<'_>, attachments: Vec<Bytes>) -> Result<(), Reason> {
+        let index = self.socket(packet.namespace)?;
+        if let Some(id) = packet.id {
+            let reply = || Reply {
+                json: packet.json.to_owned(),
+                attachments,
+            };
+            self.shared.hub.acks().answer(id, &self.sockets[index].id, reply);
+        }
+        Ok(())
     }
 
     fn on_disconnect(&mut self, namespace: &str) -> Result<(), Reason> {
@@ -282,7 +319,31 @@ impl Client {
         let farewell = self.forget(&socket);
         self.has_left = self.sockets.is_empty();
         debug!(namespace, "left");
-        self.send_out(farewell, None);
+        self.send_out(farewell, relay::Reply::None);
+        Ok(())
+    }
+
+    /// Others want sockets of this client to go.
+    fn on_call(&mut self) -> Result<(), Reason> {
+        let mut index = 0;
+        while let Some(socket) = self.sockets.get(index) {
+            match self.shared.hub.take_kick(socket.key) {
+                None => index += 1,
+                Some(Kick::Socket) => {
+                    let socket = self.sockets.remove(index);
+                    let farewell = self.forget(&socket);
+                    debug!(namespace = &*socket.namespace, "kicked");
+                    self.session.send(socket::disconnect(&socket.namespace));
+                    self.send_out(farewell, relay::Reply::None);
+                }
+                Some(Kick::Session) => {
+                    for socket in &self.sockets {
+                        self.session.send(socket::disconnect(&socket.namespace));
+                    }
+                    return Err(Reason::Kicked);
+                }
+            }
+        }
         Ok(())
     }
 
@@ -295,6 +356,9 @@ impl Client {
     /// Takes a socket out of the hub; what is to be told of that.
     fn forget(&self, socket: &Socket) -> Broadcasts {
         let rooms = self.shared.hub.remove(socket.key);
+        self.shared
+            .cluster
+            .exit(&socket.namespace, rooms.iter().map(|room| &**room));
         self.shared.member_answers.forget(&socket.namespace, &rooms);
         self.shared.namespaces.release(&socket.namespace, &socket.rules);
         if let Some(index) = socket.rules.index {
@@ -328,7 +392,7 @@ impl Client {
         self.sockets.push(socket);
         self.connect_by = None;
         self.has_left = false;
-        self.send_out(presence, None);
+        self.send_out(presence, relay::Reply::None);
     }
 }
 

@@ -1,5 +1,6 @@
 //! EVENT: finds the rule, does what it says, answers.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,15 +10,16 @@ use tracing::debug;
 use super::announce::Broadcasts;
 use super::arguments::{Refused, logged, quoted};
 use super::client::{Client, Socket};
+use super::relay::Reply;
 use super::rules::Action;
+use super::waiting::Settled;
+use crate::cluster::Answer;
+use crate::hub::Broadcast;
 use crate::metrics::{self, Limit, Refusal};
 use crate::protocol::encoded::Encoded;
 use crate::protocol::json::{self, Array};
 use crate::protocol::socket::{self, Packet};
 use crate::reason::Reason;
-
-/// The answer to everything that has nothing more to say.
-const OK: &str = r#"[{"ok":true}]"#;
 
 /// What an event comes to.
 pub(super) enum Outcome {
@@ -25,8 +27,12 @@ pub(super) enum Outcome {
     Done(String),
     /// Done; the answer is the event's own arguments.
     Echo,
-    /// Done as soon as these are on their way; the answer's array, where it says more than that.
-    Relay(Broadcasts, Option<String>),
+    /// Relayed as soon as there is room; the answer says what came of it.
+    Relay(Broadcast),
+    /// Done; the answer's array as written. Others are told of it.
+    Announce(Broadcasts, String),
+    /// Not done yet: what the socket sends meanwhile waits.
+    Wait(Pin<Box<dyn Future<Output = Settled> + Send>>),
 }
 
 /// One event as its rule sees it.
@@ -60,10 +66,15 @@ impl Client {
         match outcome {
             Ok(Outcome::Done(answer)) => self.answer(packet, &[&answer], Box::default()),
             Ok(Outcome::Echo) => self.answer(packet, &["[", array.tail(1)], attachments.into()),
-            Ok(Outcome::Relay(broadcasts, answer)) => {
-                let answer = self.encode_answer(packet, &[answer.as_deref().unwrap_or(OK)], Box::default());
-                self.send_out(broadcasts, answer);
+            Ok(Outcome::Relay(broadcast)) => {
+                let reply = self.receipt(index, packet.id);
+                self.send_out(Broadcasts::from_iter([broadcast]), reply);
             }
+            Ok(Outcome::Announce(broadcasts, answer)) => {
+                let answer = self.encode_answer(packet, &[&answer], Box::default());
+                self.send_out(broadcasts, answer.map_or(Reply::None, Reply::Ready));
+            }
+            Ok(Outcome::Wait(settled)) => self.wait_for(packet.namespace, packet.id, settled),
             Err((refusal, message)) => {
                 debug!(
                     event = logged(&name),
@@ -108,10 +119,21 @@ impl Client {
 
     fn refuse(&mut self, packet: &Packet<'_>, refusal: metrics::Refusal, message: &str) {
         self.shared.metrics.refused(refusal);
-        let mut text = format!(r#"[{{"ok":false,"error":"{}","message":"#, refusal.as_str());
-        json::write_string(&mut text, message);
-        text.push_str("}]");
-        self.answer(packet, &[&text], Box::default());
+        self.answer(packet, &[&refusal_json(refusal, message)], Box::default());
+    }
+
+    /// The answer of the socket at `index` that says what came of a broadcast.
+    fn receipt(&self, index: usize, id: Option<u64>) -> Reply {
+        let socket = &self.sockets[index];
+        id.map_or(Reply::None, |ack| {
+            Reply::Receipt(Answer {
+                key: socket.key,
+                id: socket.id.clone(),
+                namespace: Arc::clone(&socket.namespace),
+                ack,
+                reads_old_acks: self.reads_old_acks,
+            })
+        })
     }
 
     /// Answers an event, where the client wants that.
@@ -121,12 +143,23 @@ impl Client {
     }
 
     fn encode_answer(&self, packet: &Packet<'_>, json: &[&str], attachments: Box<[Bytes]>) -> Option<Arc<Encoded>> {
+        self.ack(packet.namespace, packet.id, json, attachments)
+    }
+
+    /// The answer to the event of this number, where it has one.
+    pub(super) fn ack(
+        &self,
+        namespace: &str,
+        id: Option<u64>,
+        json: &[&str],
+        attachments: Box<[Bytes]>,
+    ) -> Option<Arc<Encoded>> {
         let encode = if self.reads_old_acks {
             socket::old_ack
         } else {
             socket::ack
         };
-        packet.id.map(|id| encode(packet.namespace, id, json, attachments))
+        id.map(|id| encode(namespace, id, json, attachments))
     }
 
     pub(super) fn send_answer(&mut self, answer: Option<Arc<Encoded>>) {
@@ -134,4 +167,12 @@ impl Client {
             self.session.send(answer);
         }
     }
+}
+
+/// The answer of an event that was not done, its array as written.
+pub(super) fn refusal_json(refusal: Refusal, message: &str) -> String {
+    let mut text = format!(r#"[{{"ok":false,"error":"{}","message":"#, refusal.as_str());
+    json::write_string(&mut text, message);
+    text.push_str("}]");
+    text
 }

@@ -12,6 +12,7 @@ use super::announce::{self, Movement};
 use super::arguments::{self, Refused, quoted};
 use super::client::{Client, Socket};
 use super::event::{Call, Outcome};
+use super::waiting::Settled;
 use crate::hub::Name;
 use crate::metrics::Refusal;
 use crate::protocol::ids::looks_like_socket_id;
@@ -98,7 +99,18 @@ impl Client {
         json::write_string(&mut answer, socket.shown_id().as_str());
         answer.push_str("}]");
         let presence = announce::presence(socket, Movement::Join, &joined.changed);
-        Ok(Outcome::Relay(presence, Some(answer)))
+        let live = self.shared.cluster.joined(&socket.namespace, &joined.changed);
+        if live.is_now() {
+            return Ok(Outcome::Announce(presence, answer));
+        }
+        let changed = joined.changed;
+        Ok(Outcome::Wait(Box::pin(async move {
+            if live.confirmed().await {
+                Settled::Done { presence, answer }
+            } else {
+                Settled::NotJoined { rooms: changed }
+            }
+        })))
     }
 
     /// `leave`, rooms.
@@ -110,11 +122,12 @@ impl Client {
             return Err((Refusal::Forbidden, message));
         }
         let left = self.shared.hub.leave(socket.key, &rooms);
+        self.shared.cluster.left(&socket.namespace, &left.changed);
         let mut answer = answer_with_rooms(&left.rooms);
         answer.push_str("}]");
         self.shared.member_answers.forget(&socket.namespace, &left.changed);
         let presence = announce::presence(socket, Movement::Leave, &left.changed);
-        Ok(Outcome::Relay(presence, Some(answer)))
+        Ok(Outcome::Announce(presence, answer))
     }
 
     /// `members`, room.

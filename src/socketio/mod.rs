@@ -7,17 +7,21 @@ pub mod config;
 mod connect;
 mod event;
 mod membership;
+mod obey;
 mod parser;
 mod pattern;
 mod relay;
 mod rules;
 mod values;
+mod waiting;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use client::serve;
+pub use obey::obey;
 
+use crate::cluster::Cluster;
 use crate::hub::Hub;
 use crate::limits;
 use crate::metrics::Metrics;
@@ -29,6 +33,7 @@ use rules::Namespaces;
 #[derive(Debug)]
 pub struct SocketIo {
     hub: Arc<Hub>,
+    cluster: Arc<Cluster>,
     ids: Arc<IdGenerator>,
     metrics: Arc<Metrics>,
     limits: limits::Config,
@@ -44,12 +49,13 @@ impl SocketIo {
     /// Serves clients in these namespaces, by these rules.
     pub fn new(
         config: &crate::socketio::config::Config<'_>,
-        hub: Arc<Hub>,
+        (hub, cluster): (Arc<Hub>, Arc<Cluster>),
         ids: Arc<IdGenerator>,
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
             hub,
+            cluster,
             ids,
             metrics,
             limits: config.limits.clone(),

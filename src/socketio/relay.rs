@@ -9,15 +9,27 @@ use super::arguments::{self, Refused, quoted};
 use super::client::{Client, Socket};
 use super::event::{Call, Outcome};
 use super::rules::To;
-use crate::hub::{Broadcast, Name, Rooms, Target};
+use crate::cluster::{Answer, Receipt, Waiting};
+use crate::hub::{Broadcast, Except, Name, Rooms, Target};
 use crate::metrics::{Origin, Refusal};
 use crate::protocol::encoded::Encoded;
 use crate::protocol::socket;
 
-/// Broadcasts for which the hub had no room, and the answer that goes out once they are on their way.
+/// Broadcasts for which there was no room, and what goes out once they are on their way.
 pub(super) struct Held {
-    broadcasts: Broadcasts,
-    answer: Option<Arc<Encoded>>,
+    first: Waiting,
+    rest: Broadcasts,
+    reply: Reply,
+}
+
+/// What a client hears of an event that was relayed.
+pub(super) enum Reply {
+    /// Nothing: it did not ask.
+    None,
+    /// This, as soon as everything is on its way.
+    Ready(Arc<Encoded>),
+    /// What came of it.
+    Receipt(Answer),
 }
 
 impl Client {
@@ -67,26 +79,53 @@ impl Client {
     }
 
     /// Relays in order, at once as far as there is room; the client is held up until the rest is on its way.
-    pub(super) fn send_out(&mut self, broadcasts: Broadcasts, answer: Option<Arc<Encoded>>) {
+    pub(super) fn send_out(&mut self, broadcasts: Broadcasts, reply: Reply) {
+        let count = broadcasts.len();
+        let mut receipt = Some(Receipt::Relayed);
         let mut broadcasts = broadcasts.into_iter();
         while let Some(broadcast) = broadcasts.next() {
-            if let Err(broadcast) = self.shared.hub.try_broadcast(broadcast, Origin::Client) {
-                let broadcasts = std::iter::once(broadcast).chain(broadcasts).collect();
-                self.held = Some(Box::new(Held { broadcasts, answer }));
-                return;
+            let answer = reply.for_last(count - broadcasts.len() == count);
+            match self.shared.cluster.try_broadcast(broadcast, Origin::Client, answer) {
+                Ok(known) => receipt = known,
+                Err(first) => {
+                    let rest = broadcasts.collect();
+                    self.held = Some(Box::new(Held { first, rest, reply }));
+                    return;
+                }
             }
         }
-        self.send_answer(answer);
+        self.send_reply(reply, receipt);
     }
 
     /// Relays what is held as soon as there is room. Boxed: it is rare, and every client's task would be as large.
     pub(super) async fn relay_held(&mut self) {
-        if let Some(held) = self.held.take() {
+        while let Some(held) = self.held.take() {
             self.session.flush(); // what this client is owed must not wait for others
-            for broadcast in held.broadcasts {
-                Box::pin(self.shared.hub.broadcast(broadcast, Origin::Client)).await;
+            let Held { first, rest, reply } = *held;
+            let receipt = Box::pin(self.shared.cluster.broadcast(first, Origin::Client)).await;
+            if rest.is_empty() {
+                self.send_reply(reply, receipt);
+            } else {
+                self.send_out(rest, reply);
             }
-            self.send_answer(held.answer);
+        }
+    }
+
+    fn send_reply(&mut self, reply: Reply, receipt: Option<Receipt>) {
+        match (reply, receipt) {
+            (Reply::Ready(answer), _) => self.session.send(answer),
+            (Reply::Receipt(answer), Some(receipt)) => self.session.send(answer.packet(receipt)),
+            (Reply::Receipt(_), None) | (Reply::None, _) => {}
+        }
+    }
+}
+
+impl Reply {
+    /// The answer that the last of some broadcasts takes along.
+    fn for_last(&self, is_last: bool) -> Option<Answer> {
+        match self {
+            Self::Receipt(answer) if is_last => Some(answer.clone()),
+            _ => None,
         }
     }
 }
@@ -111,8 +150,9 @@ fn relayed(
     let broadcast = Broadcast {
         namespace: Name::clone(&socket.namespace),
         target,
-        except: (!echo).then_some(socket.key),
+        except: if echo { Except::default() } else { socket.excepted() },
         packet,
+        is_volatile: false,
     };
-    Outcome::Relay(Broadcasts::from_iter([broadcast]), None)
+    Outcome::Relay(broadcast)
 }

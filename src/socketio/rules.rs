@@ -108,12 +108,12 @@ impl Namespaces {
     /// The rules for a namespace: exact names win, then the order of the file. A namespace that exists through a
     /// pattern is counted from here on; see [`release`](Self::release).
     pub(super) fn enter(&self, name: &Name) -> Found {
-        if let Some(rules) = self.exact.get(&**name) {
-            return Found::Namespace(Arc::clone(rules));
-        }
-        let Some((_, rules)) = self.patterns.iter().find(|(pattern, _)| pattern.matches(name)) else {
+        let Some(rules) = self.find(name) else {
             return Found::Invalid;
         };
+        if !rules.is_pattern {
+            return Found::Namespace(Arc::clone(rules));
+        }
         let mut live = self.live.lock();
         let is_full = self.live_max > 0 && live.len() >= self.live_max;
         match live.get_mut(name) {
@@ -122,6 +122,16 @@ impl Namespaces {
             None => drop(live.insert(Arc::clone(name), 1)),
         }
         Found::Namespace(Arc::clone(rules))
+    }
+
+    fn find(&self, name: &str) -> Option<&Arc<Rules>> {
+        let by_pattern = || self.patterns.iter().find(|(pattern, _)| pattern.matches(name));
+        self.exact.get(name).or_else(|| by_pattern().map(|(_, rules)| rules))
+    }
+
+    /// Whether members of a namespace's rooms are told who comes and goes.
+    pub(super) fn announces(&self, name: &str) -> bool {
+        self.find(name).is_some_and(|rules| rules.presence)
     }
 
     /// A socket left the namespace that it entered under these rules.

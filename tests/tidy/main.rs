@@ -49,7 +49,7 @@ const MODULES: [(&str, &[&str], &str); 5] = [
 ];
 
 /// Crates that only some files may name.
-const CRATES: [(&str, &[&str], &str); 18] = [
+const CRATES: [(&str, &[&str], &str); 19] = [
     (
         "anyhow",
         &["src/main.rs", "src/cli.rs"],
@@ -72,6 +72,7 @@ const CRATES: [(&str, &[&str], &str); 18] = [
         &["src/engine/requests.rs"],
         "only answers to polls are compressed",
     ),
+    ("fred", &["src/cluster/redis/"], "Redis is one module's business"),
     (
         "http_body_util",
         &["src/http.rs"],
@@ -120,11 +121,16 @@ const CRATES: [(&str, &[&str], &str); 18] = [
 ];
 
 /// Parts that may not name some crates.
-const PURE: [(&str, &[&str], &str); 4] = [
+const PURE: [(&str, &[&str], &str); 5] = [
     (
         "src/protocol/",
         &["tokio", "hyper", "tracing", "parking_lot"],
         "bytes to packets and back: no I/O, no clock",
+    ),
+    (
+        "src/cluster/wire/",
+        &["tokio", "hyper", "tracing", "parking_lot"],
+        "messages to bytes and back: no I/O, no clock",
     ),
     (
         "src/engine/lifecycle.rs",

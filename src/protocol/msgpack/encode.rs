@@ -24,31 +24,40 @@ const REPEATED_BYTES_MIN: usize = 64 * 1024;
 ///
 /// # Errors
 /// When it is no Socket.IO packet of ours.
-pub(in super::super) fn encode(packet: &str, attachments: &[Bytes]) -> Result<Vec<u8>, JsonError> {
+pub(crate) fn encode(packet: &str, attachments: &[Bytes]) -> Result<Vec<u8>, JsonError> {
     let head = Head::parse(packet).ok_or(JsonError)?;
+    let mut out = Vec::with_capacity(packet.len() + 32);
+    let keys = 2 + u32::from(!head.json.is_empty()) + u32::from(head.id.is_some());
+    taken(write_map_len(&mut out, keys));
+    taken(write_str(&mut out, "type"));
+    taken(write_uint(&mut out, head.kind.into()));
+    if !head.json.is_empty() {
+        taken(write_str(&mut out, "data"));
+        out = encode_value(out, head.json, attachments)?;
+    }
+    taken(write_str(&mut out, "nsp"));
+    taken(write_str(&mut out, head.namespace));
+    if let Some(id) = head.id {
+        taken(write_str(&mut out, "id"));
+        taken(write_uint(&mut out, id));
+    }
+    Ok(out)
+}
+
+/// Writes a value behind what is in `out`: checked JSON, and `attachments` for its placeholders.
+///
+/// # Errors
+/// When it has too many levels, or a placeholder stands for nothing.
+pub(crate) fn encode_value(mut out: Vec<u8>, json: &str, attachments: &[Bytes]) -> Result<Vec<u8>, JsonError> {
     let bytes: usize = attachments.iter().map(Bytes::len).sum();
+    out.reserve(json.len() + bytes);
     let mut writer = Writer {
-        scanner: Scanner::new(head.json),
-        out: Vec::with_capacity(packet.len() + bytes + 32),
+        scanner: Scanner::new(json),
+        out,
         attachments,
         bytes_left: (bytes * REPEATS_MAX).max(REPEATED_BYTES_MIN),
     };
-    let keys = 2 + u32::from(!head.json.is_empty()) + u32::from(head.id.is_some());
-    let out = &mut writer.out;
-    taken(write_map_len(out, keys));
-    taken(write_str(out, "type"));
-    taken(write_uint(out, head.kind.into()));
-    if !head.json.is_empty() {
-        taken(write_str(out, "data"));
-        writer.value(0)?;
-    }
-    let out = &mut writer.out;
-    taken(write_str(out, "nsp"));
-    taken(write_str(out, head.namespace));
-    if let Some(id) = head.id {
-        taken(write_str(out, "id"));
-        taken(write_uint(out, id));
-    }
+    writer.value(0)?;
     Ok(writer.out)
 }
 

@@ -8,9 +8,12 @@ mod date;
 mod decode;
 mod encode;
 mod token;
+mod transcode;
 
 pub use decode::Decoded;
-pub(super) use encode::encode;
+pub(crate) use encode::{encode, encode_value};
+pub(crate) use token::{Dialect, Token};
+pub(crate) use transcode::{Limits, Transcoder};
 
 #[cfg(test)]
 mod tests;

@@ -9,9 +9,15 @@ use super::super::socket::PacketError;
 /// The extension type of timestamps, from the MessagePack specification.
 const TIMESTAMP: i8 = -1;
 
+/// msgpack-lite's extension type of dates, of typed arrays and `ArrayBuffer`, and of `DataView`.
+const LITE_DATE: i8 = 0x0d;
+const LITE_ARRAY_FIRST: i8 = 0x11;
+const LITE_ARRAY_LAST: i8 = 0x1a;
+const LITE_VIEW: i8 = 0x1d;
+
 /// One value, or the beginning of one that holds others.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Token<'a> {
+pub(crate) enum Token<'a> {
     Nil,
     Undefined,
     Bool(bool),
@@ -26,15 +32,27 @@ pub(super) enum Token<'a> {
     Map(u32),
 }
 
+/// Whose MessagePack it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    /// notepack.io's: extensions of type 0 for `undefined`, dates and bytes.
+    Notepack,
+    /// Between servers: notepack.io's, and the extensions of msgpack-lite for dates and typed arrays.
+    Servers,
+    /// msgpack-js', which is older than binary values and short strings in MessagePack and uses their numbers otherwise.
+    MsgpackJs,
+}
+
 /// What was not read yet.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tokens<'a> {
     rest: &'a [u8],
+    dialect: Dialect,
 }
 
 impl<'a> Tokens<'a> {
-    pub(super) fn new(message: &'a [u8]) -> Self {
-        Self { rest: message }
+    pub(super) fn new(message: &'a [u8], dialect: Dialect) -> Self {
+        Self { rest: message, dialect }
     }
 
     /// Whether everything was read.
@@ -44,7 +62,16 @@ impl<'a> Tokens<'a> {
 
     /// The next value, or the beginning of one that holds others.
     pub(super) fn next(&mut self) -> Result<Token<'a>, PacketError> {
-        Ok(match Marker::from_u8(u8::from_be_bytes(self.number()?)) {
+        let first = u8::from_be_bytes(self.number()?);
+        if self.dialect == Dialect::MsgpackJs {
+            match first {
+                0xc4 => return Ok(Token::Undefined),
+                0xd8 => return Ok(Token::Binary(self.length16().and_then(|length| self.bytes(length))?)),
+                0xd9 => return Ok(Token::Binary(self.length32().and_then(|length| self.bytes(length))?)),
+                _ => {}
+            }
+        }
+        Ok(match Marker::from_u8(first) {
             Marker::Null => Token::Nil,
             Marker::True => Token::Bool(true),
             Marker::False => Token::Bool(false),
@@ -89,13 +116,14 @@ impl<'a> Tokens<'a> {
     fn fixed_extension(&mut self, length: u32) -> Result<Token<'a>, PacketError> {
         let (kind, bytes) = self.typed(length)?;
         match (kind, bytes) {
+            // Nobody writes these. They are msgpack-js' bytes, of which 15 look like an extension of 16.
+            (0, _) if length == 16 && self.dialect == Dialect::Servers => Err(PacketError),
             (0, [_]) => Ok(Token::Undefined),
             (0, bytes) => Ok(match <[u8; 8]>::try_from(bytes) {
                 Ok(milliseconds) => Token::Date(i64::from_be_bytes(milliseconds)),
                 Err(_) => Token::Binary(bytes),
             }),
-            (TIMESTAMP, bytes) => timestamp(bytes),
-            _ => Err(PacketError),
+            (kind, bytes) => self.other_extension(kind, bytes),
         }
     }
 
@@ -103,7 +131,17 @@ impl<'a> Tokens<'a> {
     fn extension(&mut self, length: u32) -> Result<Token<'a>, PacketError> {
         match self.typed(length)? {
             (0, bytes) => Ok(Token::Binary(bytes)),
-            (TIMESTAMP, bytes) => timestamp(bytes),
+            (kind, bytes) => self.other_extension(kind, bytes),
+        }
+    }
+
+    fn other_extension(&self, kind: i8, bytes: &'a [u8]) -> Result<Token<'a>, PacketError> {
+        match kind {
+            TIMESTAMP => timestamp(bytes),
+            LITE_DATE if self.dialect == Dialect::Servers => lite_date(bytes),
+            LITE_ARRAY_FIRST..=LITE_ARRAY_LAST | LITE_VIEW if self.dialect == Dialect::Servers => {
+                Ok(Token::Binary(bytes))
+            }
             _ => Err(PacketError),
         }
     }
@@ -139,6 +177,23 @@ impl<'a> Tokens<'a> {
         let (bytes, rest) = self.rest.split_at_checked(length as usize).ok_or(PacketError)?;
         self.rest = rest;
         Ok(bytes)
+    }
+}
+
+/// Milliseconds as one number in MessagePack, as msgpack-lite writes a date.
+fn lite_date(bytes: &[u8]) -> Result<Token<'static>, PacketError> {
+    let mut number = Tokens::new(bytes, Dialect::Notepack);
+    let milliseconds = match number.next()? {
+        Token::Unsigned(number) => i64::try_from(number).unwrap_or(i64::MAX),
+        Token::Signed(number) => number,
+        Token::Float(number) if number.is_nan() => i64::MAX, // no date, which is null
+        Token::Float(number) => number as i64,
+        _ => return Err(PacketError),
+    };
+    if number.is_empty() {
+        Ok(Token::Date(milliseconds))
+    } else {
+        Err(PacketError)
     }
 }
 

@@ -1,0 +1,164 @@
+//! What comes from Redis, one thing after the other.
+//!
+//! Broadcasts go to the hub at once; what clients' own rules must be asked about is handed up, to whoever waits. Nothing
+//! here waits for a client or for Redis: a node that does not read is cut off by it.
+
+use compact_str::CompactString;
+use tracing::{debug, error, warn};
+
+use super::ledger::Publisher;
+use super::redis::{Event, Events, Message};
+use super::relay::Relay;
+use super::subscriptions::Purpose;
+use super::wire;
+use crate::hub::{Broadcast, Except, Name, Rooms, Target};
+use crate::metrics::Origin;
+use crate::protocol::socket;
+
+use std::sync::Arc;
+
+/// The reading end of the cluster.
+#[expect(missing_debug_implementations, reason = "channels of fred have none")]
+pub struct Hearing {
+    relay: Arc<Relay>,
+    events: Events,
+}
+
+/// What another server wants to be done to sockets here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command {
+    /// The namespace.
+    pub namespace: Name,
+    /// Whom in it.
+    pub target: Target,
+    /// Everybody in one of these rooms is left out.
+    pub except: Vec<CompactString>,
+    /// What is to be done.
+    pub act: Act,
+}
+
+/// What is to be done to sockets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// They join these rooms.
+    Join(Vec<CompactString>),
+    /// They leave these rooms.
+    Leave(Vec<CompactString>),
+    /// They leave the namespace, or the node.
+    Disconnect {
+        /// The whole session ends.
+        close: bool,
+    },
+}
+
+impl Hearing {
+    pub(super) fn new(relay: Arc<Relay>, events: Events) -> Self {
+        Self { relay, events }
+    }
+
+    /// Waits for the next thing that is not done by the cluster itself. Must be called again and again: everything that
+    /// comes from Redis passes here.
+    pub async fn next(&mut self) -> Command {
+        loop {
+            match self.events.next().await {
+                Event::Message(message) => {
+                    if let Some(command) = self.hear(&message) {
+                        return command;
+                    }
+                }
+                Event::SubscriberUp => self.relay.subscriber_is_up(),
+                Event::PublisherUp => self.relay.publisher_is_up(),
+                Event::SubscriberDown => self.relay.go_away("the subscriber's connection is lost"),
+                Event::PublisherDown => self.relay.go_away("the publisher's connection is lost"),
+                Event::Lagged(count) => {
+                    self.relay.metrics.relay.lost.inc_by(count);
+                    self.relay.metrics.relay.gaps.inc();
+                    warn!(
+                        count,
+                        "messages from Redis were lost, as this node was too slow to read them"
+                    );
+                }
+                Event::Refused(words) => error!(words, "Redis refuses the connection"),
+            }
+        }
+    }
+
+    fn hear(&self, message: &Message) -> Option<Command> {
+        if message.is_by_pattern() {
+            // A private room or a server of the first generation: either way the message itself says for whom it is.
+            self.broadcast(None, None, &message.payload);
+            return None;
+        }
+        let (purpose, is_used) = self.relay.purpose(message.channel())?;
+        match purpose {
+            Purpose::Probe => self.relay.probed(&message.payload),
+            Purpose::Namespace(_) | Purpose::Room(..) if !is_used => self.pass_over(&message.payload),
+            Purpose::Namespace(namespace) => self.broadcast(Some(&namespace), None, &message.payload),
+            Purpose::Room(namespace, room) => self.broadcast(Some(&namespace), Some(&room), &message.payload),
+            Purpose::Old => self.broadcast(None, None, &message.payload),
+            Purpose::Requests(namespace) => return self.relay.asked(&namespace, &message.payload),
+            Purpose::Responses(_) | Purpose::Peers => {}
+            Purpose::Private | Purpose::OldNodes => {} // come by their patterns
+        }
+        None
+    }
+
+    /// A broadcast to nobody here: nothing of it is read but who published it.
+    fn pass_over(&self, payload: &[u8]) {
+        let (publisher, _) = self.relay.take_back(wire::peek_uid(payload));
+        self.relay.metrics.relay.received(publisher.label());
+    }
+
+    /// A broadcast, by the channel of a room or of the namespace.
+    fn broadcast(&self, namespace: Option<&Name>, room: Option<&str>, payload: &[u8]) {
+        let relay = &self.relay;
+        let (publisher, is_done) = relay.take_back(wire::peek_uid(payload));
+        relay.metrics.relay.received(publisher.label());
+        if is_done {
+            return;
+        }
+        let message = match wire::decode_broadcast(payload) {
+            Ok(message) => message,
+            Err(error) => return debug!(%error, "a message that is no broadcast"),
+        };
+        let namespace = match namespace {
+            Some(namespace) if **namespace != *message.namespace => return,
+            Some(namespace) => Name::clone(namespace),
+            None => Name::from(&*message.namespace),
+        };
+        let mut except = Except {
+            sender: None,
+            rooms: message.except.into_vec(),
+        };
+        let mut rooms = message.rooms;
+        if let Some(room) = room
+            && let Some(at) = rooms.iter().position(|name| name == room)
+            && rooms.len() > 1
+        {
+            // Old servers publish once a room, with all rooms in each: who is in several of them hears the first.
+            except.rooms.extend(rooms.drain(..at));
+            rooms = smallvec::smallvec![room.into()];
+        }
+        let broadcast = Broadcast {
+            target: Rooms::from_list(rooms).map_or(Target::Namespace, Target::Rooms),
+            except,
+            packet: socket::event(&namespace, &[&message.json], message.attachments.into()),
+            namespace,
+            is_volatile: message.volatile,
+        };
+        match relay.hub.try_reserve(&broadcast.packet) {
+            Ok(reservation) => relay.hub.broadcast(broadcast, reservation, Origin::Cluster),
+            Err(_) => relay.metrics.relay.lost.inc(), // whoever reads from Redis waits for nobody
+        }
+    }
+}
+
+impl Publisher {
+    fn label(self) -> crate::metrics::Publisher {
+        match self {
+            Self::Own { .. } | Self::Gateway => crate::metrics::Publisher::Roomcast,
+            Self::Server => crate::metrics::Publisher::Node,
+            Self::Emitter => crate::metrics::Publisher::Emitter,
+        }
+    }
+}

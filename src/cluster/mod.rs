@@ -1,0 +1,195 @@
+//! Many nodes as one: what happens here happens at the peers as well, through Redis.
+//!
+//! Alone, everything goes straight to the hub. With a Redis, broadcasts pass through it in one order, rooms with members
+//! here are subscribed, and other servers on the same Redis are obeyed and answered as if we were a Node.js server.
+
+mod answer;
+pub mod config;
+mod hearing;
+mod ledger;
+pub mod redis;
+mod relay;
+mod requests;
+mod routes;
+mod subscriptions;
+pub mod wire;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use compact_str::CompactString;
+use tokio::sync::watch;
+
+pub use answer::{Answer, Receipt};
+pub use config::Config;
+pub use hearing::{Act, Command, Hearing};
+
+use crate::hub::{Broadcast, Hub, Name};
+use crate::metrics::{Metrics, Origin};
+use relay::Relay;
+use subscriptions::Confirmation;
+
+/// The nodes that share a Redis, or this one alone.
+#[derive(Debug)]
+pub struct Cluster {
+    hub: Arc<Hub>,
+    bus: Bus,
+}
+
+/// How nodes reach each other.
+#[derive(Debug)]
+enum Bus {
+    /// There is one.
+    Solo,
+    /// Through Redis channels.
+    Redis(Arc<Relay>),
+}
+
+/// Whether subscriptions are live, now or later.
+#[derive(Debug, Default)]
+#[must_use]
+pub struct Live(Vec<Confirmation>);
+
+/// A broadcast for which there is no room, with the answer that it would have had.
+#[derive(Debug)]
+pub struct Waiting(Box<(Broadcast, Option<Answer>)>);
+
+impl Live {
+    /// Whether there is nothing to wait for.
+    pub fn is_now(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Waits until all are live; false when Redis refuses one.
+    pub async fn confirmed(self) -> bool {
+        let mut is_live = true;
+        for confirmation in self.0 {
+            is_live &= confirmation.await.unwrap_or(true); // a table that is gone is that of a node that stops
+        }
+        is_live
+    }
+}
+
+impl Cluster {
+    /// The cluster that `config` names, joined in the background; what comes from it is for [`Hearing::next`]. `tag` is
+    /// what our sockets' ids begin with.
+    ///
+    /// # Errors
+    /// With what is wrong with the URL of Redis.
+    pub fn new(
+        config: &Config,
+        tag: &str,
+        hub: Arc<Hub>,
+        metrics: Arc<Metrics>,
+    ) -> Result<(Arc<Self>, Option<Hearing>), String> {
+        if config.is_alone() {
+            let bus = Bus::Solo;
+            return Ok((Arc::new(Self { hub, bus }), None));
+        }
+        let (redis, events) = redis::Redis::open(&config.settings())?;
+        let relay = Relay::new(config, tag, redis, Arc::clone(&hub), metrics);
+        let hearing = Hearing::new(Arc::clone(&relay), events);
+        let bus = Bus::Redis(relay);
+        Ok((Arc::new(Self { hub, bus }), Some(hearing)))
+    }
+
+    /// Whether other nodes may be there.
+    pub fn is_shared(&self) -> bool {
+        matches!(self.bus, Bus::Redis(_))
+    }
+
+    /// Whether Redis is there, and every change of that; `None` where there is none to be.
+    pub fn up(&self) -> Option<watch::Receiver<bool>> {
+        match &self.bus {
+            Bus::Solo => None,
+            Bus::Redis(relay) => Some(relay.up()),
+        }
+    }
+
+    /// Waits a moment for Redis, so that the first clients of a new node find it whole.
+    pub async fn settle(&self, patience: Duration) {
+        if let Some(mut up) = self.up() {
+            let _ = tokio::time::timeout(patience, up.wait_for(|up| *up)).await;
+        }
+    }
+
+    /// Sends a packet to everybody in the target on every node. What came of it, where that is known at once; else
+    /// `answer` is sent later.
+    ///
+    /// # Errors
+    /// With the broadcast, when too much waits already.
+    pub fn try_broadcast(
+        &self,
+        broadcast: Broadcast,
+        origin: Origin,
+        answer: Option<Answer>,
+    ) -> Result<Option<Receipt>, Waiting> {
+        match &self.bus {
+            Bus::Solo => match self.hub.try_reserve(&broadcast.packet) {
+                Ok(reservation) => {
+                    self.hub.broadcast(broadcast, reservation, origin);
+                    Ok(Some(Receipt::Relayed))
+                }
+                Err(_) => Err(Waiting(Box::new((broadcast, answer)))),
+            },
+            Bus::Redis(relay) => match relay.try_reserve(&broadcast.packet) {
+                Some(room) => Ok(relay.publish(broadcast, room, origin, answer)),
+                None => Err(Waiting(Box::new((broadcast, answer)))),
+            },
+        }
+    }
+
+    /// The same, but waits while too much waits.
+    pub async fn broadcast(&self, waiting: Waiting, origin: Origin) -> Option<Receipt> {
+        let (broadcast, answer) = *waiting.0;
+        match &self.bus {
+            Bus::Solo => {
+                let reservation = self.hub.reserve(&broadcast.packet).await;
+                self.hub.broadcast(broadcast, reservation, origin);
+                Some(Receipt::Relayed)
+            }
+            Bus::Redis(relay) => {
+                let room = relay.reserve(&broadcast.packet).await;
+                relay.publish(broadcast, room, origin, answer)
+            }
+        }
+    }
+
+    /// A socket is about to enter a namespace, and rooms in it.
+    pub fn enter(&self, namespace: &Name, rooms: &[CompactString]) -> Live {
+        let Bus::Redis(relay) = &self.bus else {
+            return Live::default();
+        };
+        let mut channels = relay.routes.of_namespace(namespace);
+        channels.extend(relay.routes.of_rooms(namespace, rooms.iter().map(|room| &**room)));
+        Live(relay.enter(channels))
+    }
+
+    /// A socket that entered a namespace, or was about to, is gone; it was in these rooms.
+    pub fn exit<'a>(&self, namespace: &Name, rooms: impl IntoIterator<Item = &'a str>) {
+        if let Bus::Redis(relay) = &self.bus {
+            let mut channels = relay.routes.of_namespace(namespace);
+            channels.extend(relay.routes.of_rooms(namespace, rooms));
+            relay.leave(channels);
+        }
+    }
+
+    /// A socket is in rooms in which it was not.
+    pub fn joined(&self, namespace: &Name, rooms: &[Name]) -> Live {
+        match &self.bus {
+            Bus::Redis(relay) if !rooms.is_empty() => {
+                Live(relay.enter(relay.routes.of_rooms(namespace, rooms.iter().map(|room| &**room))))
+            }
+            _ => Live::default(),
+        }
+    }
+
+    /// A socket is no longer in rooms in which it was.
+    pub fn left(&self, namespace: &Name, rooms: &[Name]) {
+        if let Bus::Redis(relay) = &self.bus
+            && !rooms.is_empty()
+        {
+            relay.leave(relay.routes.of_rooms(namespace, rooms.iter().map(|room| &**room)));
+        }
+    }
+}

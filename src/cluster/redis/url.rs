@@ -1,0 +1,256 @@
+//! `cluster.redis`: which Redis a URL means.
+//!
+//! ```text
+//! redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE]             rediss:// the same over TLS
+//! redis+unix://[USER:PASSWORD@][localhost]/PATH/OF/THE.SOCKET
+//! redis-sentinel://[USER:PASSWORD@]HOST[:PORT][,HOST[:PORT]…]/SERVICE[/DATABASE]     rediss-sentinel:// the same over TLS
+//! redis-sentinel://[USER:PASSWORD@]HOST[:PORT][/DATABASE]?sentinelServiceName=SERVICE[&node=HOST:PORT]…
+//! ```
+//!
+//! `:PASSWORD@` alone is the default user's. The user is Redis' own; Sentinel's go into the query, as
+//! `sentinelUsername=` and `sentinelPassword=`. What has a meaning in URLs is written in percent (`%40` for `@`).
+//! No error may quote anything behind the scheme: a password with a `/` or `?` in it could stand anywhere.
+
+use super::Settings;
+
+const PORT: u16 = 6379;
+const SENTINEL_PORT: u16 = 26379;
+
+/// A URL taken apart.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) server: Server,
+    pub(super) is_tls: bool,
+    pub(super) user: Option<String>,
+    pub(super) password: Option<String>,
+    pub(super) database: Option<u8>,
+}
+
+/// Who is asked for a connection.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) enum Server {
+    Redis {
+        host: String,
+        port: u16,
+    },
+    Unix {
+        path: String,
+    },
+    Sentinels {
+        hosts: Vec<(String, u16)>,
+        service: String,
+        user: Option<String>,
+        password: Option<String>,
+    },
+}
+
+/// The parts of a URL, not decoded yet.
+struct Parts<'a> {
+    scheme: &'a str,
+    credentials: Option<&'a str>,
+    hosts: &'a str,
+    path: &'a str,
+    query: &'a str,
+}
+
+impl Place {
+    pub(super) fn of(settings: &Settings) -> Result<Self, String> {
+        let parts = Parts::of(&settings.url)?;
+        let (user, password) = parts.user_and_password()?;
+        let is_tls = parts.scheme.starts_with("rediss");
+        if settings.tls_ca.is_some() && !is_tls {
+            return Err("`tls_ca` is for rediss:// and rediss-sentinel:// only".into());
+        }
+        let (server, database) = match parts.scheme {
+            "redis" | "rediss" => parts.plain()?,
+            "redis-sentinel" | "rediss-sentinel" => parts.sentinels()?,
+            "redis+unix" | "unix" => parts.unix()?,
+            "redis-cluster" | "rediss-cluster" => {
+                return Err(format!("{}:// (Redis Cluster) comes in a later step", parts.scheme));
+            }
+            _ => {
+                return Err(
+                    "a Redis URL begins with redis://, rediss://, redis-sentinel://, rediss-sentinel:// or \
+                            redis+unix://"
+                        .into(),
+                );
+            }
+        };
+        Ok(Self {
+            server,
+            is_tls,
+            user,
+            password,
+            database,
+        })
+    }
+}
+
+impl<'a> Parts<'a> {
+    fn of(url: &'a str) -> Result<Self, String> {
+        let (scheme, rest) = url
+            .split_once("://")
+            .ok_or("a Redis URL looks like redis://HOST:PORT")?;
+        if rest.contains('#') {
+            return Err("a Redis URL has no `#`; in a password it is written %23".into());
+        }
+        let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let (credentials, hosts) = match authority.rsplit_once('@') {
+            Some((credentials, hosts)) => (Some(credentials), hosts),
+            None => (None, authority),
+        };
+        Ok(Self {
+            scheme,
+            credentials,
+            hosts,
+            path,
+            query,
+        })
+    }
+
+    fn user_and_password(&self) -> Result<(Option<String>, Option<String>), String> {
+        let Some(credentials) = self.credentials else {
+            return Ok((None, None));
+        };
+        let (user, password) = credentials
+            .split_once(':')
+            .ok_or("what stands before the `@` of a Redis URL is USER:PASSWORD, or :PASSWORD")?;
+        if password.is_empty() {
+            return Err("the password in the Redis URL is empty".into());
+        }
+        let user = Some(decoded(user)?).filter(|user| !user.is_empty());
+        Ok((user, Some(decoded(password)?)))
+    }
+
+    fn plain(&self) -> Result<(Server, Option<u8>), String> {
+        self.no_query(&[])?;
+        if self.hosts.contains(',') {
+            return Err("only redis-sentinel:// takes several hosts".into());
+        }
+        let (host, port) = host_and_port(self.hosts, PORT)?;
+        Ok((Server::Redis { host, port }, database(self.path)?))
+    }
+
+    fn unix(&self) -> Result<(Server, Option<u8>), String> {
+        self.no_query(&[])?;
+        if self.path.is_empty() || !["", "localhost"].contains(&self.hosts) {
+            return Err("a Unix socket looks like redis+unix:///run/redis/redis.sock".into());
+        }
+        let path = format!("/{}", decoded(self.path)?);
+        Ok((Server::Unix { path }, None))
+    }
+
+    fn sentinels(&self) -> Result<(Server, Option<u8>), String> {
+        self.no_query(&["sentinelServiceName", "node", "sentinelUsername", "sentinelPassword"])?;
+        let nodes = self.pairs().filter(|(key, _)| key == "node");
+        let mut hosts = Vec::new();
+        for host in self
+            .hosts
+            .split(',')
+            .map(str::to_owned)
+            .chain(nodes.map(|(_, node)| node))
+        {
+            hosts.push(host_and_port(&host, SENTINEL_PORT)?);
+        }
+        let (service, path) = match self.one("sentinelServiceName")? {
+            Some(service) => (service, self.path),
+            None => {
+                let (service, path) = self.path.split_once('/').unwrap_or((self.path, ""));
+                (decoded(service)?, path)
+            }
+        };
+        if service.is_empty() {
+            return Err("redis-sentinel:// needs the name of the service: redis-sentinel://HOST:PORT/mymaster".into());
+        }
+        let (user, password) = (self.one("sentinelUsername")?, self.one("sentinelPassword")?);
+        if user.is_some() && password.is_none() {
+            return Err("`sentinelUsername` needs a `sentinelPassword`".into());
+        }
+        let server = Server::Sentinels {
+            hosts,
+            service,
+            user,
+            password,
+        };
+        Ok((server, database(path)?))
+    }
+
+    fn pairs(&self) -> impl Iterator<Item = (String, String)> + 'a {
+        let pairs = form_urlencoded::parse(self.query.as_bytes());
+        pairs.map(|(key, value)| (key.into_owned(), value.into_owned()))
+    }
+
+    /// A value that may be there once.
+    fn one(&self, name: &str) -> Result<Option<String>, String> {
+        let mut values = self.pairs().filter(|(key, _)| key == name).map(|(_, value)| value);
+        let value = values.next();
+        if values.next().is_some() {
+            return Err(format!("`{name}` stands twice in the Redis URL"));
+        }
+        Ok(value)
+    }
+
+    fn no_query(&self, but: &[&str]) -> Result<(), String> {
+        if self.pairs().all(|(key, _)| but.contains(&key.as_str())) {
+            return Ok(());
+        }
+        Err(if but.is_empty() {
+            format!(
+                "{}:// takes nothing behind a `?`; in a password it is written %3F",
+                self.scheme
+            )
+        } else {
+            format!("{}:// takes these behind its `?`: {}", self.scheme, but.join(", "))
+        })
+    }
+}
+
+fn host_and_port(text: &str, port: u16) -> Result<(String, u16), String> {
+    let (host, rest) = match text.strip_prefix('[') {
+        Some(rest) => rest
+            .split_once(']')
+            .ok_or("an IPv6 address in the Redis URL has no `]`")?,
+        None => text.split_at(text.find(':').unwrap_or(text.len())),
+    };
+    let port = match rest.strip_prefix(':') {
+        Some(digits) => digits.parse().ok().filter(|port| *port > 0),
+        None => Some(port).filter(|_| rest.is_empty()),
+    };
+    if host.is_empty() {
+        return Err("the Redis URL names no host".into());
+    }
+    let port = port.ok_or(
+        "the port in the Redis URL is not a number from 1 to 65535; a `/`, `?` or `@` in a password is written in percent",
+    )?;
+    Ok((host.to_owned(), port))
+}
+
+fn database(path: &str) -> Result<Option<u8>, String> {
+    if path.is_empty() {
+        return Ok(None);
+    }
+    let number = path
+        .parse()
+        .map_err(|_| "the database in the Redis URL is not a number from 0 to 255")?;
+    Ok(Some(number))
+}
+
+fn decoded(text: &str) -> Result<String, String> {
+    let fault = || String::from("a `%` in the Redis URL is not followed by two hexadecimal digits of UTF-8 text");
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, behind)) = rest.split_first() {
+        rest = behind;
+        if *first != b'%' {
+            bytes.push(*first);
+            continue;
+        }
+        let digits = rest.get(..2).and_then(|digits| str::from_utf8(digits).ok());
+        let digits = digits.filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
+        let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        bytes.push(byte.ok_or_else(fault)?);
+        rest = &rest[2..];
+    }
+    String::from_utf8(bytes).map_err(|_| fault())
+}

@@ -1,0 +1,597 @@
+//! Broadcasts on their way through Redis: out by one connection, back by the other, in Redis' order.
+//!
+//! ```text
+//! publish ─▶ ledger + queue ─▶ PUBLISH ─▶ Redis ─▶ hear ─▶ hub      the members on all gateways agree on the order
+//!    └─ Redis is away ────────────────────────────────────▶ hub      at once, and never published again
+//! ```
+//!
+//! Nothing here waits for a client, and nothing is published twice. Lock order: relay → hub's queues.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesOrdered;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tracing::{debug, error, info, warn};
+
+use super::answer::{Answer, Receipt, count};
+use super::config::{Config, Order};
+use super::ledger::{Ledger, Pending, Publisher};
+use super::redis::{Failure, Redis};
+use super::routes::{Line, Routes};
+use super::subscriptions::{Confirmation, Purpose, Table};
+use super::wire;
+use crate::hub::{Broadcast, Hub, Reservation, Target};
+use crate::metrics::{Metrics, Origin};
+use crate::protocol::encoded::Encoded;
+
+/// What may wait to be published, and for Redis' answers: a unit a KiB and at least four a broadcast, as in the hub.
+const UNITS_MAX: u32 = 65_536;
+
+const UNITS_MIN: u32 = 4;
+
+const UNIT_BYTES: usize = 1024;
+
+/// Channels in one SUBSCRIBE.
+const SUBSCRIBE_MAX: usize = 1000;
+
+/// How often we publish something to ourselves.
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A probe that is not back after this time says that Redis is away.
+const PROBE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// The node's way to Redis and back.
+#[derive(Debug)]
+pub(super) struct Relay {
+    pub(super) hub: Arc<Hub>,
+    pub(super) redis: Redis,
+    pub(super) routes: Routes,
+    pub(super) metrics: Arc<Metrics>,
+    order: Order,
+    /// Whether clients are served while Redis is away.
+    serves_alone: bool,
+    state: Mutex<State>,
+    outgoing: mpsc::UnboundedSender<Outgoing>, // bounded by `room`
+    room: Arc<Semaphore>,
+    /// The table of subscriptions may want something.
+    subscribe: Notify,
+    /// A probe is wanted now.
+    probe: Notify,
+    up: watch::Sender<bool>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Whether what we publish comes back.
+    is_up: bool,
+    /// Whether everything that was wanted when the subscriber was connected is confirmed.
+    is_subscribed: bool,
+    table: Table,
+    ledger: Ledger,
+    away_since: Instant,
+    /// Number of the last probe, and when it was sent.
+    probe: (u64, Instant),
+    /// When one came back last.
+    probed: Instant,
+}
+
+/// Room for one broadcast on all its way.
+#[derive(Debug)]
+pub(super) struct Room {
+    reservation: Reservation,
+    permit: OwnedSemaphorePermit,
+}
+
+/// A message to be published.
+#[derive(Debug)]
+struct Outgoing {
+    channel: Arc<str>,
+    payload: Bytes,
+    published: Published,
+}
+
+/// What is to be done about a message once Redis answers.
+#[derive(Debug)]
+struct Published {
+    epoch: u64,
+    number: u64,
+    answer: Option<Answer>,
+    _room: OwnedSemaphorePermit,
+}
+
+/// Where a broadcast goes by, and by which name its subscribers know it.
+struct Route {
+    channel: Arc<str>,
+    heard_by: Arc<str>,
+}
+
+impl Relay {
+    pub(super) fn new(config: &Config, tag: &str, redis: Redis, hub: Arc<Hub>, metrics: Arc<Metrics>) -> Arc<Self> {
+        let now = Instant::now();
+        let (outgoing, queue) = mpsc::unbounded_channel();
+        let ledger = Ledger::new();
+        let routes = Routes::new(&config.prefix, tag, ledger.run());
+        let mut table = Table::default();
+        for (name, purpose) in routes.of_node() {
+            table.enter(name, purpose);
+        }
+        let relay = Arc::new(Self {
+            hub,
+            redis,
+            routes,
+            metrics,
+            order: config.order,
+            serves_alone: config.serve_without_redis,
+            state: Mutex::new(State {
+                is_up: false,
+                is_subscribed: false,
+                table,
+                ledger,
+                away_since: now,
+                probe: (0, now),
+                probed: now,
+            }),
+            outgoing,
+            room: Arc::new(Semaphore::new(UNITS_MAX as usize)),
+            subscribe: Notify::new(),
+            probe: Notify::new(),
+            up: watch::Sender::new(false),
+        });
+        tokio::spawn(Arc::clone(&relay).publish_all(queue));
+        tokio::spawn(Arc::clone(&relay).keep_subscribed());
+        tokio::spawn(Arc::clone(&relay).keep_probing());
+        relay
+    }
+
+    /// Whether what we publish comes back, and every change of that.
+    pub(super) fn up(&self) -> watch::Receiver<bool> {
+        self.up.subscribe()
+    }
+
+    /// Room for a broadcast; `None` when too much waits already.
+    pub(super) fn try_reserve(&self, packet: &Encoded) -> Option<Room> {
+        let reservation = self.hub.try_reserve(packet).ok()?;
+        let permit = Arc::clone(&self.room).try_acquire_many_owned(units(packet)).ok()?;
+        Some(Room { reservation, permit })
+    }
+
+    /// The same, but waits while too much waits.
+    pub(super) async fn reserve(&self, packet: &Encoded) -> Room {
+        let permit = Arc::clone(&self.room).acquire_many_owned(units(packet)).await;
+        Room {
+            reservation: self.hub.reserve(packet).await,
+            permit: permit.expect("the semaphore is never closed"),
+        }
+    }
+
+    /// Publishes a broadcast of this node. What came of it, where that is known at once; else the answer goes out later.
+    pub(super) fn publish(
+        &self,
+        broadcast: Broadcast,
+        room: Room,
+        origin: Origin,
+        answer: Option<Answer>,
+    ) -> Option<Receipt> {
+        let Room { reservation, permit } = room;
+        let route = self.route(&broadcast);
+        let Ok(tail) = encode(&broadcast) else {
+            debug_assert!(false, "a packet of ours: {:?}", broadcast.packet);
+            return Some(Receipt::Unavailable);
+        };
+        let mut state = self.state.lock();
+        if !state.is_up && !self.serves_alone {
+            count(Receipt::Unavailable, &self.metrics);
+            return Some(Receipt::Unavailable);
+        }
+        if !self.redis.is_publisher_up() {
+            self.hub.broadcast(broadcast, reservation, origin);
+            return Some(Receipt::Local);
+        }
+        let (number, name) = state.ledger.name();
+        let payload = wire::message(&name, &tail);
+        if !state.is_up || self.order == Order::Local {
+            self.hub.broadcast(broadcast, reservation, origin);
+        } else if state.table.is_live(&route.heard_by) {
+            let pending = Pending {
+                broadcast,
+                reservation,
+                origin,
+            };
+            state.ledger.expect(number, pending);
+        } // else there is nobody here, and should somebody come before it is published, it comes back and is read
+        let published = Published {
+            epoch: state.ledger.epoch(),
+            number,
+            answer,
+            _room: permit,
+        };
+        let outgoing = Outgoing {
+            channel: route.channel,
+            payload,
+            published,
+        };
+        let _ = self.outgoing.send(outgoing); // its receiver ends with the runtime alone
+        None
+    }
+
+    /// Publishes something of our own, behind everything that was published before. False where too much waits already.
+    pub(super) fn say(&self, channel: Arc<str>, payload: Bytes) -> bool {
+        let units = units_of(payload.len());
+        let Ok(permit) = Arc::clone(&self.room).try_acquire_many_owned(units) else {
+            self.metrics.relay.lost.inc();
+            return false;
+        };
+        let published = Published {
+            epoch: 0,
+            number: 0, // nothing of ours waits for it
+            answer: None,
+            _room: permit,
+        };
+        let outgoing = Outgoing {
+            channel,
+            payload,
+            published,
+        };
+        self.outgoing.send(outgoing).is_ok()
+    }
+
+    /// What this run of the node is called.
+    pub(super) fn run(&self) -> &str {
+        self.routes.run()
+    }
+
+    /// One more user of each of these channels; what tells when they are live, as far as they are not.
+    pub(super) fn enter(&self, channels: impl IntoIterator<Item = Line>) -> Vec<Confirmation> {
+        let mut state = self.state.lock();
+        let state = &mut *state;
+        let entered = channels.into_iter();
+        let mut confirmations: Vec<_> = entered
+            .filter_map(|(name, purpose)| state.table.enter(name, purpose))
+            .collect();
+        if !state.is_up {
+            confirmations.clear(); // nobody waits for Redis; the subscriptions follow
+        }
+        self.subscribe.notify_one();
+        confirmations
+    }
+
+    /// One user less of each of these channels.
+    pub(super) fn leave(&self, channels: impl IntoIterator<Item = Line>) {
+        let now = Instant::now();
+        let mut state = self.state.lock();
+        for (name, purpose) in channels {
+            state.table.leave(name, purpose, now);
+        }
+    }
+
+    fn route(&self, broadcast: &Broadcast) -> Route {
+        let namespace = &*broadcast.namespace;
+        let mut heard_by = None;
+        let channel = match &broadcast.target {
+            Target::Rooms(rooms) if let [room] = rooms.as_slice() => {
+                heard_by = self.routes.pattern(namespace, room);
+                self.routes.room(namespace, room)
+            }
+            _ => self.routes.base(namespace),
+        };
+        Route {
+            heard_by: heard_by.unwrap_or_else(|| Arc::clone(&channel)),
+            channel,
+        }
+    }
+
+    /// What is known of a channel by which something came, and whether anybody here uses it.
+    pub(super) fn purpose(&self, name: &str) -> Option<(Purpose, bool)> {
+        let state = self.state.lock();
+        state
+            .table
+            .purpose(name)
+            .map(|(purpose, is_used)| (purpose.clone(), is_used))
+    }
+
+    /// Delivers a message of ours that came back. False where it must be read like those of others.
+    pub(super) fn take_back(&self, name: Option<&str>) -> (Publisher, bool) {
+        let mut state = self.state.lock();
+        let publisher = state.ledger.publisher(name);
+        let Publisher::Own { epoch, number } = publisher else {
+            return (publisher, false);
+        };
+        if !state.is_up || self.order == Order::Local || epoch != state.ledger.epoch() {
+            return (publisher, true); // it was delivered when it was published, or when Redis went away
+        }
+        let Some(returned) = state.ledger.returned(number) else {
+            return (publisher, false);
+        };
+        for pending in returned {
+            self.hub
+                .broadcast(pending.broadcast, pending.reservation, pending.origin);
+        }
+        (publisher, true)
+    }
+
+    /// A subscriber's connection is there: everything is subscribed anew.
+    pub(super) fn subscriber_is_up(&self) {
+        let mut state = self.state.lock();
+        state.table.reset();
+        if state.table.generation() > 1 {
+            self.metrics.relay.reconnects.inc();
+        }
+        state.is_subscribed = false;
+        drop(state);
+        self.subscribe.notify_one();
+    }
+
+    /// A publisher's connection is there.
+    pub(super) fn publisher_is_up(&self) {
+        self.probe.notify_one();
+    }
+
+    /// Redis is away: all that waits for it is delivered here, in order, and nobody waits any more.
+    pub(super) fn go_away(&self, why: &str) {
+        let mut state = self.state.lock();
+        state.table.release();
+        if !state.is_up {
+            return;
+        }
+        state.is_up = false;
+        state.away_since = Instant::now();
+        let pending = state.ledger.begin_epoch();
+        self.metrics.relay.lost.inc_by(pending.len() as u64);
+        let waiting = pending.len();
+        if self.serves_alone {
+            for (_, pending) in pending {
+                self.hub
+                    .broadcast(pending.broadcast, pending.reservation, pending.origin);
+            }
+        }
+        drop(state);
+        self.metrics.relay.up.set(0);
+        self.metrics.relay.gaps.inc();
+        self.up.send_replace(false);
+        warn!(why, delivered_here = waiting, "Redis is away: this node goes on alone");
+    }
+
+    /// A probe came back: Redis is there, in both directions.
+    pub(super) fn probed(&self, payload: &[u8]) {
+        let number = std::str::from_utf8(payload)
+            .ok()
+            .and_then(|text| text.parse::<u64>().ok());
+        let mut state = self.state.lock();
+        let now = Instant::now();
+        let (last, sent) = state.probe;
+        if number != Some(last) {
+            return;
+        }
+        state.probed = now;
+        self.metrics
+            .relay
+            .latency
+            .observe(now.duration_since(sent).as_secs_f64());
+        if state.is_up || !state.is_subscribed || !self.redis.is_publisher_up() {
+            return;
+        }
+        state.is_up = true;
+        state.ledger.begin_epoch();
+        let away = now.duration_since(state.away_since);
+        drop(state);
+        self.metrics.relay.up.set(1);
+        self.metrics.relay.gap_seconds.inc_by(away.as_secs_f64());
+        self.up.send_replace(true);
+        info!(seconds = away.as_secs_f32(), "Redis is there");
+    }
+
+    /// Publishes in order, many at a time.
+    async fn publish_all(self: Arc<Self>, mut queue: mpsc::UnboundedReceiver<Outgoing>) {
+        let mut under_way = FuturesOrdered::new();
+        loop {
+            tokio::select! {
+                Some(outgoing) = queue.recv() => {
+                    let Outgoing { channel, payload, published } = outgoing;
+                    let answer = self.redis.publish(channel, payload);
+                    under_way.push_back(async move { (answer.await, published) });
+                }
+                Some((result, published)) = under_way.next() => self.published(result, published),
+                else => return,
+            }
+        }
+    }
+
+    /// Redis has answered, or will not.
+    fn published(&self, result: Result<u64, Failure>, published: Published) {
+        let receipt = match result {
+            Ok(_) => {
+                self.metrics.relay.published.inc();
+                Receipt::Relayed
+            }
+            Err(failure) => self.failed(&failure, &published),
+        };
+        count(receipt, &self.metrics);
+        if let Some(answer) = &published.answer {
+            answer.send(receipt, &self.hub);
+        }
+    }
+
+    fn failed(&self, failure: &Failure, published: &Published) -> Receipt {
+        match failure {
+            Failure::Refused(words) => {
+                let mut state = self.state.lock();
+                let is_pending = published.epoch == state.ledger.epoch() && published.epoch > 0;
+                let pending = is_pending.then(|| state.ledger.give_up(published.number)).flatten();
+                if let Some(pending) = pending.filter(|_| self.serves_alone) {
+                    self.hub
+                        .broadcast(pending.broadcast, pending.reservation, pending.origin);
+                }
+                drop(state);
+                self.metrics.relay.lost.inc();
+                error!(words, "Redis refuses to publish");
+            }
+            Failure::Away | Failure::Timeout => {
+                self.metrics.relay.lost.inc();
+                self.go_away("a message could not be published");
+                if *failure == Failure::Timeout {
+                    self.redis.reset_publisher();
+                    self.redis.reset_subscriber();
+                }
+            }
+        }
+        if self.serves_alone {
+            Receipt::Local
+        } else {
+            Receipt::Unavailable
+        }
+    }
+
+    /// Does what the table of subscriptions says.
+    async fn keep_subscribed(self: Arc<Self>) {
+        loop {
+            if !self.redis.is_subscriber_up() {
+                self.subscribe.notified().await;
+                continue;
+            }
+            let (generation, wanted, lapsed, next_lapse) = {
+                let mut state = self.state.lock();
+                let wanted = state.table.take_wanted(SUBSCRIBE_MAX);
+                let lapsed = state.table.take_lapsed(Instant::now(), SUBSCRIBE_MAX);
+                (state.table.generation(), wanted, lapsed, state.table.next_lapse())
+            };
+            let is_idle = [&wanted, &lapsed]
+                .iter()
+                .all(|(exact, patterns)| exact.is_empty() && patterns.is_empty());
+            if is_idle {
+                self.settle();
+                let lapse = next_lapse.map_or_else(|| Instant::now() + Duration::from_secs(3600), |lapse| lapse);
+                tokio::select! {
+                    () = self.subscribe.notified() => {}
+                    () = tokio::time::sleep_until(lapse.into()) => {}
+                }
+                continue;
+            }
+            self.subscribe_to(wanted, generation).await;
+            self.unsubscribe_from(lapsed, generation).await;
+        }
+    }
+
+    /// Everything that was wanted is subscribed: the next probe says whether all is well.
+    fn settle(&self) {
+        let mut state = self.state.lock();
+        if state.table.is_settled() && !std::mem::replace(&mut state.is_subscribed, true) {
+            drop(state);
+            self.probe.notify_one();
+        }
+    }
+
+    async fn subscribe_to(&self, (exact, patterns): (Vec<Arc<str>>, Vec<Arc<str>>), generation: u64) {
+        for (names, is_pattern) in [(exact, false), (patterns, true)] {
+            if names.is_empty() {
+                continue;
+            }
+            match self.ask(&names, is_pattern).await {
+                Ok(()) => self.state.lock().table.settle(&names, generation, true),
+                // Redis refuses all where it refuses one.
+                Err(Failure::Refused(_)) => {
+                    for name in &names {
+                        let name = std::slice::from_ref(name);
+                        let result = self.ask(name, is_pattern).await;
+                        if let Err(Failure::Refused(words)) = &result {
+                            error!(channel = &*name[0], words, "Redis refuses a subscription");
+                        }
+                        self.state.lock().table.settle(name, generation, result.is_ok());
+                    }
+                }
+                Err(failure) => self.lost(&failure),
+            }
+        }
+    }
+
+    async fn ask(&self, names: &[Arc<str>], is_pattern: bool) -> Result<(), Failure> {
+        if is_pattern {
+            self.redis.psubscribe(names.to_vec()).await
+        } else {
+            self.redis.subscribe(names.to_vec()).await
+        }
+    }
+
+    async fn unsubscribe_from(&self, (exact, patterns): (Vec<Arc<str>>, Vec<Arc<str>>), generation: u64) {
+        for (names, is_pattern) in [(exact, false), (patterns, true)] {
+            if names.is_empty() {
+                continue;
+            }
+            let result = if is_pattern {
+                self.redis.punsubscribe(names.clone()).await
+            } else {
+                self.redis.unsubscribe(names.clone()).await
+            };
+            match result {
+                Ok(()) => self.state.lock().table.unsubscribed(&names, generation),
+                Err(failure) => self.lost(&failure),
+            }
+        }
+    }
+
+    /// A subscription was not answered; with the connection everything is subscribed anew.
+    fn lost(&self, failure: &Failure) {
+        debug!(%failure, "subscriptions could not be changed");
+        if *failure == Failure::Timeout {
+            self.go_away("a subscription was not answered");
+            self.redis.reset_subscriber();
+        }
+    }
+
+    /// Publishes to ourselves, and sees whether it comes back.
+    async fn keep_probing(self: Arc<Self>) {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(PROBE_INTERVAL) => {}
+                () = self.probe.notified() => {}
+            }
+            let number = {
+                let mut state = self.state.lock();
+                let now = Instant::now();
+                if state.is_up && now.duration_since(state.probed) > PROBE_PATIENCE {
+                    drop(state);
+                    self.go_away("a probe did not come back");
+                    self.redis.reset_publisher();
+                    self.redis.reset_subscriber();
+                    continue;
+                }
+                state.probe = (state.probe.0 + 1, now);
+                state.probe.0
+            };
+            if !self.redis.is_publisher_up() {
+                continue;
+            }
+            let payload = Bytes::from(number.to_string());
+            match self.redis.publish(self.routes.probe(), payload).await {
+                Ok(_) | Err(Failure::Refused(_)) => {}
+                Err(_) => self.go_away("a probe could not be published"),
+            }
+        }
+    }
+}
+
+/// A broadcast without who published it.
+fn encode(broadcast: &Broadcast) -> Result<Vec<u8>, wire::WireError> {
+    let rooms = match &broadcast.target {
+        Target::Namespace => &[][..],
+        Target::Rooms(rooms) => rooms.as_slice(),
+    };
+    let mut except = broadcast.except.rooms.clone();
+    if let Some(sender) = &broadcast.except.sender {
+        except.push(sender.id.as_str().into());
+    }
+    wire::encode_tail(&broadcast.packet, rooms, &except, broadcast.is_volatile)
+}
+
+/// Units that a packet takes on its way.
+fn units(packet: &Encoded) -> u32 {
+    units_of(packet.weight())
+}
+
+fn units_of(bytes: usize) -> u32 {
+    let units = u32::try_from(bytes / UNIT_BYTES).unwrap_or(UNITS_MAX);
+    units.clamp(UNITS_MIN, UNITS_MAX)
+}

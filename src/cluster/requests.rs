@@ -1,0 +1,207 @@
+//! What other servers ask on the adapters' request channels, and our answers.
+//!
+//! A Node server counts who is subscribed and waits for each: whatever is a question is answered, with nothing where we
+//! have nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use compact_str::CompactString;
+use tracing::debug;
+
+use super::hearing::{Act, Command};
+use super::relay::Relay;
+use super::wire::{self, Answer, Ask, Dialect, RemoteSocket, Request, Response};
+use crate::hub::{Broadcast, Described, Except, Name, Rooms, Selection, Target};
+use crate::metrics::Origin;
+use crate::protocol::{json, socket};
+
+/// Time for clients' answers where the asking server names none, and the longest that we hold a question open.
+const ACKS_TIMEOUT: Duration = Duration::from_secs(5);
+
+const ACKS_TIMEOUT_MAX: Duration = Duration::from_secs(60);
+
+/// A socket of another server's list, for those who do not say more.
+const NO_HANDSHAKE: &str = "{}";
+
+impl Relay {
+    /// Answers a question, or says what is to be done.
+    pub(super) fn asked(self: &Arc<Self>, namespace: &Name, payload: &[u8]) -> Option<Command> {
+        let request = match wire::decode_request(payload) {
+            Ok(request) => request,
+            Err(error) => {
+                debug!(%error, "a request that is none");
+                return None;
+            }
+        };
+        if request.uid.as_deref() == Some(self.run()) {
+            return None;
+        }
+        let act = match &request.ask {
+            Ask::Join { rooms, .. } => Some(Act::Join(rooms.to_vec())),
+            Ask::Leave { rooms, .. } => Some(Act::Leave(rooms.to_vec())),
+            Ask::Disconnect { close, .. } => Some(Act::Disconnect { close: *close }),
+            _ => None,
+        };
+        let command = act.and_then(|act| self.command(namespace, &request, act));
+        match (&request.ask, request.id.is_some()) {
+            (Ask::Broadcast { .. }, _) => self.ask_clients(namespace, request),
+            (_, true) => {
+                if let Some(answer) = self.answer_to(namespace, &request, command.is_some()) {
+                    self.respond(namespace, &request, answer);
+                }
+            }
+            (_, false) => {}
+        }
+        command
+    }
+
+    /// What is to be done; nothing where an old server means one socket that is not here.
+    fn command(&self, namespace: &Name, request: &Request, act: Act) -> Option<Command> {
+        let (Ask::Join { who, .. } | Ask::Leave { who, .. } | Ask::Disconnect { who, .. }) = &request.ask else {
+            return None;
+        };
+        let target = target(&who.rooms);
+        if request.id.is_some() && self.find(namespace, &target, &who.except).is_empty() {
+            return None;
+        }
+        Some(Command {
+            namespace: Name::clone(namespace),
+            target,
+            except: who.except.to_vec(),
+            act,
+        })
+    }
+
+    fn answer_to(&self, namespace: &Name, request: &Request, is_done: bool) -> Option<Answer> {
+        let ids = |rooms: &[CompactString]| {
+            let found = self.find(namespace, &target(rooms), &[]);
+            found.iter().map(|socket| socket.id.as_str().into()).collect()
+        };
+        Some(match &request.ask {
+            Ask::Sockets { rooms } => Answer::Sockets(ids(rooms)),
+            Ask::AllRooms => Answer::Rooms(self.hub.room_names(namespace)),
+            Ask::RoomsOf { socket } => {
+                let room = Target::Rooms(Rooms::one(socket.clone()));
+                let mut found = self.find(namespace, &room, &[]).into_iter();
+                let found = found.find(|found| *found.id.as_str() == **socket)?; // its own server answers
+                Answer::Rooms(all_rooms(&found))
+            }
+            Ask::Fetch { who } => {
+                let found = self.find(namespace, &target(&who.rooms), &who.except);
+                Answer::Fetched(found.iter().map(remote).collect())
+            }
+            Ask::ServerSideEmit { .. } | Ask::Custom { .. } => Answer::Data("null".into()), // no code runs here
+            Ask::Join { .. } | Ask::Leave { .. } | Ask::Disconnect { .. } if is_done => Answer::Done,
+            Ask::Join { .. } | Ask::Leave { .. } | Ask::Disconnect { .. } | Ask::Broadcast { .. } => return None,
+        })
+    }
+
+    fn find(&self, namespace: &str, target: &Target, except: &[CompactString]) -> Vec<Described> {
+        self.hub.describe(&Selection {
+            namespace,
+            target,
+            except,
+        })
+    }
+
+    fn respond(&self, namespace: &Name, request: &Request, answer: Answer) {
+        let Some(id) = request.id.clone() else {
+            return;
+        };
+        let channel = match request.dialect {
+            Dialect::Sync => self.routes.sync_response(&id),
+            Dialect::Modern | Dialect::Legacy => self.routes.response(namespace),
+        };
+        let response = Response {
+            id,
+            dialect: request.dialect,
+            answer,
+        };
+        match wire::encode_response(&response) {
+            Ok(payload) => drop(self.say(channel, payload)),
+            Err(error) => debug!(%error, "a question that cannot be answered"),
+        }
+    }
+
+    /// Sends an event to clients here and passes their answers on: first how many there will be.
+    fn ask_clients(self: &Arc<Self>, namespace: &Name, request: Request) {
+        let Ask::Broadcast { broadcast, timeout_ms } = &request.ask else {
+            return;
+        };
+        let target = target(&broadcast.rooms);
+        let sockets = self.find(namespace, &target, &broadcast.except);
+        let asked = self.hub.acks().ask(sockets.iter().map(|socket| socket.id.clone()));
+        let count = if asked.is_some() { sockets.len() } else { 0 };
+        self.respond(namespace, &request, Answer::ClientCount(count as u64));
+        let (Some(mut asked), false) = (asked, sockets.is_empty()) else {
+            return;
+        };
+        let attachments = broadcast.attachments.clone().into();
+        let packet = socket::question(namespace, asked.number(), &[&broadcast.json], attachments);
+        let ids = sockets.iter().map(|socket| socket.id.as_str().into());
+        let broadcast = Broadcast {
+            namespace: Name::clone(namespace),
+            target: Rooms::from_list(ids).map_or(Target::Namespace, Target::Rooms), // not empty, as was just seen
+            except: Except::default(),
+            packet,
+            is_volatile: false,
+        };
+        match self.hub.try_reserve(&broadcast.packet) {
+            Ok(reservation) => self.hub.broadcast(broadcast, reservation, Origin::Cluster),
+            Err(_) => return self.metrics.relay.lost.inc(),
+        }
+        let timeout = timeout_ms
+            .map_or(ACKS_TIMEOUT, Duration::from_millis)
+            .min(ACKS_TIMEOUT_MAX);
+        let (relay, namespace) = (Arc::clone(self), Name::clone(namespace));
+        tokio::spawn(async move {
+            let pass_on = async {
+                while let Some(reply) = asked.next().await {
+                    relay.respond(&namespace, &request, first_argument(reply));
+                }
+            };
+            let _ = tokio::time::timeout(timeout, pass_on).await; // who asked stops waiting then, too
+        });
+    }
+}
+
+/// Of an answer only the first argument travels.
+fn first_argument(reply: crate::hub::Reply) -> Answer {
+    let array = json::Array::parse(&reply.json).ok();
+    let first = array.as_ref().and_then(|array| array.element(0)).unwrap_or("null");
+    Answer::Ack {
+        json: first.to_owned(),
+        attachments: reply.attachments,
+    }
+}
+
+/// On the wire no rooms means everybody.
+fn target(rooms: &[CompactString]) -> Target {
+    Rooms::from_list(rooms.iter().cloned()).map_or(Target::Namespace, Target::Rooms)
+}
+
+/// A socket's rooms as Node lists them: the private one first.
+fn all_rooms(socket: &Described) -> Vec<CompactString> {
+    let rooms = socket.rooms.iter().map(|room| CompactString::from(&**room));
+    std::iter::once(CompactString::from(socket.id.as_str()))
+        .chain(rooms)
+        .collect()
+}
+
+fn remote(socket: &Described) -> RemoteSocket {
+    let handshake = socket.facts.as_ref().map_or_else(
+        || NO_HANDSHAKE.to_owned(),
+        |facts| {
+            let auth = if facts.auth.is_empty() { "{}" } else { &facts.auth };
+            let open = facts.record.strip_suffix('}').unwrap_or("{\"headers\":{}"); // an object as we wrote it
+            format!("{open},\"auth\":{auth}}}")
+        },
+    );
+    RemoteSocket {
+        id: socket.id.as_str().into(),
+        handshake,
+        rooms: all_rooms(socket),
+        data: "{}".into(),
+    }
+}

@@ -1,0 +1,125 @@
+//! The channels of this node: those of the adapters, its own, and those of its sockets' private rooms.
+
+use std::sync::Arc;
+
+use compact_str::CompactString;
+
+use super::subscriptions::Purpose;
+use super::wire::Channels;
+use crate::hub::Name;
+use crate::protocol::ids::SID_LENGTH;
+
+/// What channels are called.
+#[derive(Debug)]
+pub(super) struct Routes {
+    channels: Channels,
+    prefix: CompactString,
+    tag: CompactString,
+    /// What this run of the node is called.
+    run: CompactString,
+}
+
+/// A channel, or a pattern of channels, and what comes by it.
+pub(super) type Line = (Arc<str>, Purpose);
+
+impl Routes {
+    /// Channels that begin with `prefix`, for sockets whose ids begin with `tag`, on a node that calls itself `run`.
+    pub(super) fn new(prefix: &str, tag: &str, run: &CompactString) -> Self {
+        Self {
+            channels: Channels::new(prefix),
+            prefix: prefix.into(),
+            tag: tag.into(),
+            run: run.clone(),
+        }
+    }
+
+    /// What this run of the node is called.
+    pub(super) fn run(&self) -> &str {
+        &self.run
+    }
+
+    /// Where we publish to ourselves.
+    pub(super) fn probe(&self) -> Arc<str> {
+        format!("{}-roomcast-probe#{}", self.prefix, self.run).into()
+    }
+
+    /// Where gateways tell each other things.
+    pub(super) fn peers(&self) -> Arc<str> {
+        format!("{}-roomcast", self.prefix).into()
+    }
+
+    /// What every node hears, whoever is there.
+    pub(super) fn of_node(&self) -> [Line; 4] {
+        [
+            (self.probe(), Purpose::Probe),
+            (self.peers(), Purpose::Peers),
+            (self.channels.old_emitter().into(), Purpose::Old),
+            (self.channels.old_nodes_pattern().into(), Purpose::OldNodes),
+        ]
+    }
+
+    /// What a node with sockets in a namespace hears.
+    pub(super) fn of_namespace(&self, namespace: &Name) -> Vec<Line> {
+        let name = || Name::clone(namespace);
+        let channels = &self.channels;
+        let mut lines = vec![
+            (channels.base(namespace).into(), Purpose::Namespace(name())),
+            (channels.request(namespace).into(), Purpose::Requests(name())),
+            (channels.sync_request(namespace).into(), Purpose::Requests(name())),
+            (channels.response(namespace).into(), Purpose::Responses(name())),
+            (
+                channels.response_to(namespace, &self.run).into(),
+                Purpose::Responses(name()),
+            ),
+        ];
+        let patterns = channels.private_patterns(namespace, &self.tag).into_iter();
+        lines.extend(patterns.map(|pattern| (pattern.into(), Purpose::Private)));
+        lines
+    }
+
+    /// What a node with sockets in these rooms hears beside that.
+    pub(super) fn of_rooms<'a>(&self, namespace: &Name, rooms: impl IntoIterator<Item = &'a str>) -> Vec<Line> {
+        let rooms = rooms.into_iter().filter(|room| self.pattern(namespace, room).is_none());
+        rooms
+            .map(|room| {
+                let purpose = Purpose::Room(Name::clone(namespace), room.into());
+                (self.channels.room(namespace, room).into(), purpose)
+            })
+            .collect()
+    }
+
+    /// Where broadcasts go to all of a namespace, or to several rooms.
+    pub(super) fn base(&self, namespace: &str) -> Arc<str> {
+        self.channels.base(namespace).into()
+    }
+
+    /// Where broadcasts go to one room.
+    pub(super) fn room(&self, namespace: &str, room: &str) -> Arc<str> {
+        self.channels.room(namespace, room).into()
+    }
+
+    /// Where they are answered.
+    pub(super) fn response(&self, namespace: &str) -> Arc<str> {
+        self.channels.response(namespace).into()
+    }
+
+    /// Where servers with adapters 1.1 wait for the answers to one question.
+    pub(super) fn sync_response(&self, transaction: &str) -> Arc<str> {
+        self.channels.sync_response(transaction).into()
+    }
+
+    /// The pattern that matches a room's channel, where the room could be private to one of our sockets.
+    pub(super) fn pattern(&self, namespace: &str, room: &str) -> Option<Arc<str>> {
+        let is_id = |id: &str| id.len() == SID_LENGTH && id.starts_with(&*self.tag);
+        let of_namespace = |room: &str| room.strip_prefix(namespace)?.strip_prefix('#').map(is_id);
+        let index = if is_id(room) {
+            0
+        } else if namespace != "/" && of_namespace(room) == Some(true) {
+            1
+        } else {
+            return None;
+        };
+        let patterns = self.channels.private_patterns(namespace, &self.tag).into_iter();
+        patterns.map(Arc::from).nth(index)
+    }
+}

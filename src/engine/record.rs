@@ -1,0 +1,77 @@
+//! What is kept of the request by which a session began, for those who ask other servers about their sockets.
+//!
+//! JSON in the shape of a Node server's `socket.handshake`, without `auth`, which is a socket's and not a session's.
+//! Only made where there is somebody to ask, as it is the largest thing that an idle client would cost.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use hyper::HeaderMap;
+use hyper::header::{HeaderName, ORIGIN};
+use serde_json::{Map, Value, json};
+
+use super::handshake::Peer;
+
+/// Names of days and months, as JavaScript's `Date` writes them; 1970 began on a Thursday.
+const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+const MONTHS: [&str; 12] = [
+    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+];
+
+const SECONDS_PER_DAY: u64 = 86_400;
+
+/// The record of a request. Of its headers those in `kept` are in it.
+pub(super) fn record(uri: &hyper::Uri, headers: &HeaderMap, peer: &Peer, kept: &[HeaderName]) -> Arc<str> {
+    let texts = kept.iter().filter_map(|name| {
+        let value = headers.get(name)?.to_str().ok()?;
+        Some((name.as_str().to_owned(), Value::from(value)))
+    });
+    let query = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
+    let query = query.map(|(key, value)| (key.into_owned(), Value::from(value.into_owned())));
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    let json = json!({
+        "headers": texts.collect::<Map<_, _>>(),
+        "time": date(now),
+        "address": peer.address.to_string(),
+        "xdomain": headers.contains_key(ORIGIN),
+        "secure": false,
+        "issued": now.as_millis() as u64,
+        "url": uri.path_and_query().map_or("/", |url| url.as_str()),
+        "query": query.collect::<Map<_, _>>(),
+    });
+    json.to_string().into()
+}
+
+/// A time since 1970 as JavaScript's `Date` prints it, in UTC.
+fn date(since: Duration) -> String {
+    let seconds = since.as_secs();
+    let text = humantime::format_rfc3339_seconds(SystemTime::UNIX_EPOCH + since).to_string(); // 2026-11-22T17:31:02Z
+    let month: usize = text[5..7].parse().unwrap_or(1);
+    let day = DAYS[(seconds / SECONDS_PER_DAY % 7) as usize];
+    format!(
+        "{day} {} {} {} {} GMT+0000 (Coordinated Universal Time)",
+        MONTHS[(month - 1) % MONTHS.len()],
+        &text[8..10],
+        &text[..4],
+        &text[11..19]
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_written_as_javascript_does() {
+        assert_eq!(
+            date(Duration::from_secs(1_795_368_662)),
+            "Sun Nov 22 2026 17:31:02 GMT+0000 (Coordinated Universal Time)"
+        );
+        assert_eq!(
+            date(Duration::ZERO),
+            "Thu Jan 01 1970 00:00:00 GMT+0000 (Coordinated Universal Time)"
+        );
+    }
+}

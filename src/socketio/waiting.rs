@@ -1,0 +1,227 @@
+//! What a client waits for before it goes on: the rest of a connect, a join, an answer of others.
+//!
+//! Only the socket that waits is held up. What it sends meanwhile is kept, within limits, and done in order afterwards;
+//! the session's other sockets, and its heartbeat, go on.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use tracing::debug;
+
+use super::announce::Broadcasts;
+use super::arguments::quoted;
+use super::client::Client;
+use super::connect::Entrance;
+use super::event::refusal_json;
+use super::relay::Reply;
+use crate::engine::Event;
+use crate::hub::Name;
+use crate::metrics::{Limit, Refusal};
+use crate::protocol::socket::{Kind, Packet, PacketError, check_json};
+use crate::reason::Reason;
+
+/// Events of a socket that wait while it waits.
+const PACKETS_MAX: usize = 64;
+
+/// What came of what a socket waited for.
+pub(super) enum Settled {
+    /// It may enter its namespace, or not.
+    Entrance(Box<Entrance>, bool),
+    /// Done; the answer's array as written. Others are told of it.
+    Done { presence: Broadcasts, answer: String },
+    /// The rooms cannot be heard: the socket leaves them again.
+    NotJoined { rooms: Vec<Name> },
+}
+
+/// What is waited for, and what is kept meanwhile; empty for nearly all clients nearly always.
+#[derive(Default)]
+pub(super) struct Waits {
+    waits: Vec<Wait>,
+    /// Packets to be done before anything else is read.
+    backlog: VecDeque<Deferred>,
+}
+
+/// A socket that waits.
+struct Wait {
+    namespace: Name,
+    /// The number of the event that it is to answer.
+    id: Option<u64>,
+    settled: Pin<Box<dyn Future<Output = Settled> + Send>>,
+    deferred: VecDeque<Deferred>,
+    bytes: usize,
+}
+
+/// A packet that is not done yet.
+struct Deferred {
+    kind: Kind,
+    namespace: Name,
+    query: Box<str>,
+    id: Option<u64>,
+    json: Box<str>,
+    attachments: Vec<Bytes>,
+    old_ack: bool,
+}
+
+/// What a client does next.
+pub(super) enum Step {
+    /// What it waited for is there.
+    Settled(Name, Option<u64>, Settled),
+    /// Its session has something.
+    Session(Result<Event, Reason>),
+}
+
+impl Deferred {
+    fn new(packet: &Packet<'_>, attachments: Vec<Bytes>) -> Self {
+        Self {
+            kind: packet.kind,
+            namespace: packet.namespace.into(),
+            query: packet.query.into(),
+            id: packet.id,
+            json: packet.json.into(),
+            attachments,
+            old_ack: packet.old_ack,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        self.json.len() + self.attachments.iter().map(Bytes::len).sum::<usize>()
+    }
+
+    fn packet(&self) -> Result<Packet<'_>, PacketError> {
+        Ok(Packet {
+            kind: self.kind,
+            attachments: self.attachments.len(),
+            namespace: &self.namespace,
+            query: &self.query,
+            id: self.id,
+            json: &self.json,
+            array: check_json(self.kind, &self.json)?,
+            old_ack: self.old_ack,
+        })
+    }
+}
+
+impl Client {
+    /// Holds up the socket in `namespace` until this is settled.
+    pub(super) fn wait_for(
+        &mut self,
+        namespace: &str,
+        id: Option<u64>,
+        settled: Pin<Box<dyn Future<Output = Settled> + Send>>,
+    ) {
+        self.waits.get_or_insert_default().waits.push(Wait {
+            namespace: namespace.into(),
+            id,
+            settled,
+            deferred: VecDeque::new(),
+            bytes: 0,
+        });
+    }
+
+    /// Keeps a packet for a socket that waits. `None` where it was kept, or refused; else it is to be done now.
+    pub(super) fn defer<'a>(
+        &mut self,
+        packet: Packet<'a>,
+        attachments: Vec<Bytes>,
+    ) -> Result<Option<(Packet<'a>, Vec<Bytes>)>, Reason> {
+        let waits = self.waits.as_deref_mut();
+        let wait = waits.and_then(|waits| waits.waits.iter_mut().find(|wait| *wait.namespace == *packet.namespace));
+        let Some(wait) = wait else {
+            return Ok(Some((packet, attachments)));
+        };
+        match packet.kind {
+            Kind::Connect => {
+                debug!(namespace = packet.namespace, "entered twice");
+                return Err(Reason::Malformed);
+            }
+            Kind::Ack => return Ok(Some((packet, attachments))), // an answer to us: nothing to keep in order
+            Kind::Disconnect if wait.deferred.iter().any(|deferred| deferred.kind == Kind::Disconnect) => {
+                return Err(Reason::Malformed);
+            }
+            Kind::Event if wait.deferred.back().is_some_and(|last| last.kind == Kind::Disconnect) => {
+                return Err(Reason::Malformed);
+            }
+            Kind::Event | Kind::Disconnect => {}
+        }
+        let deferred = Deferred::new(&packet, attachments);
+        let bytes = wait.bytes + deferred.bytes();
+        if packet.kind == Kind::Event && (wait.deferred.len() >= PACKETS_MAX || bytes > self.shared.payload_bytes_max) {
+            self.shared.metrics.limited(Limit::WaitingEvents);
+            self.shared.metrics.refused(Refusal::RateLimited);
+            let message = "too many events while an earlier one is not done";
+            let json = refusal_json(Refusal::RateLimited, message);
+            let answer = self.ack(packet.namespace, packet.id, &[&json], Box::default());
+            self.send_answer(answer);
+            return Ok(None);
+        }
+        wait.bytes = bytes;
+        wait.deferred.push_back(deferred);
+        Ok(None)
+    }
+
+    /// Does the next packet that was kept, if there is one.
+    pub(super) fn next_deferred(&mut self) -> Option<Result<(), Reason>> {
+        let waits = self.waits.as_deref_mut()?;
+        let Some(mut deferred) = waits.backlog.pop_front() else {
+            if waits.waits.is_empty() {
+                self.waits = None; // an idle client holds nothing
+            }
+            return None;
+        };
+        let attachments = std::mem::take(&mut deferred.attachments);
+        let count = attachments.len();
+        Some(match deferred.packet() {
+            Ok(packet) => self.on_packet(
+                Packet {
+                    attachments: count,
+                    ..packet
+                },
+                attachments,
+            ),
+            Err(_) => Err(Reason::Bug), // it was read before
+        })
+    }
+
+    /// Waits for the client, and for what it waits for.
+    pub(super) fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
+        if let Some(waits) = self.waits.as_deref_mut() {
+            for index in 0..waits.waits.len() {
+                if let Poll::Ready(settled) = waits.waits[index].settled.as_mut().poll(cx) {
+                    let wait = waits.waits.remove(index);
+                    waits.backlog.extend(wait.deferred);
+                    return Poll::Ready(Step::Settled(wait.namespace, wait.id, settled));
+                }
+            }
+        }
+        self.session.poll_next(cx).map(Step::Session)
+    }
+
+    /// Goes on with what was settled.
+    pub(super) fn on_settled(&mut self, namespace: &Name, id: Option<u64>, settled: Settled) -> Result<(), Reason> {
+        let (presence, json) = match settled {
+            Settled::Entrance(entrance, true) => return self.enter(*entrance),
+            Settled::Entrance(entrance, false) => return self.turn_away(&entrance),
+            Settled::Done { presence, answer } => (presence, answer),
+            Settled::NotJoined { rooms } => {
+                self.leave_again(namespace, &rooms);
+                self.shared.metrics.refused(Refusal::Unavailable);
+                let names: Vec<_> = rooms.iter().map(|room| quoted(room)).collect();
+                let message = format!("Redis does not let this node hear the rooms {}", names.join(", "));
+                (Broadcasts::new(), refusal_json(Refusal::Unavailable, &message))
+            }
+        };
+        let answer = self.ack(namespace, id, &[&json], Box::default());
+        self.send_out(presence, answer.map_or(Reply::None, Reply::Ready));
+        Ok(())
+    }
+
+    fn leave_again(&self, namespace: &Name, rooms: &[Name]) {
+        if let Some(socket) = self.sockets.iter().find(|socket| socket.namespace == *namespace) {
+            let rooms: Vec<_> = rooms.iter().map(|room| (&**room).into()).collect();
+            let left = self.shared.hub.leave(socket.key, &rooms);
+            self.shared.cluster.left(namespace, &left.changed);
+        }
+    }
+}
