@@ -41,7 +41,8 @@ const HEALTH_BYTES_MAX: u64 = 64 * 1024;
 
 const EXAMPLES: &str = "\
 Examples:
-  roomcast                                    run with the defaults, for this machine only
+  roomcast                                    run with the defaults, for this machine only;
+                                              the demo page is at http://127.0.0.1:3000/
   roomcast --listen 0.0.0.0:3000              run for everybody who reaches this machine
   roomcast config > roomcast.toml             begin a configuration from the commented defaults
   roomcast check -c roomcast.toml             find everything that is wrong with it

@@ -102,7 +102,8 @@ struct Lines<W>(W);
 
 impl<W: Write> Write for Lines<W> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.write_all(on_one_line(&String::from_utf8_lossy(line)).as_bytes())?;
+        self.0
+            .write_all(on_one_line(&String::from_utf8_lossy(line)).as_bytes())?;
         Ok(line.len())
     }
 

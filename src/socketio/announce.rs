@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 
 use super::client::Socket;
 use crate::hub::{Broadcast, Name, Rooms, Target};
+use crate::protocol::ids::SocketId;
 use crate::protocol::json;
 use crate::protocol::socket;
 
@@ -17,6 +18,13 @@ pub(super) type Broadcasts = SmallVec<[Broadcast; 1]>;
 pub(super) enum Movement {
     Join,
     Leave,
+}
+
+/// Writes who a socket is to others, as fields of an object: `"socket":"…","user":null`.
+pub(super) fn write_who(json: &mut String, shown: &SocketId) {
+    json.push_str(r#""socket":"#);
+    json::write_string(json, shown.as_str());
+    json.push_str(r#","user":null"#);
 }
 
 /// Tells the other members of each room that a socket came or went; nothing where the namespace does not want that.
@@ -33,9 +41,9 @@ pub(super) fn presence(socket: &Socket, movement: Movement, rooms: &[Name]) -> B
         json::write_string(&mut json, room);
         json.push_str(r#","action":""#);
         json.push_str(action);
-        json.push_str(r#"","socket":"#);
-        json::write_string(&mut json, socket.shown_id().as_str());
-        json.push_str(r#","user":null}]"#);
+        json.push_str("\",");
+        write_who(&mut json, socket.shown_id());
+        json.push_str("}]");
         Broadcast {
             namespace: Name::clone(&socket.namespace),
             target: Target::Rooms(Rooms::one(&**room)),
@@ -46,11 +54,11 @@ pub(super) fn presence(socket: &Socket, movement: Movement, rooms: &[Name]) -> B
     rooms.iter().map(announce).collect()
 }
 
-/// The last argument of what a socket publishes, with the comma before it: `,{"user":…}`. `room` is the one it was
+/// The last argument of what a socket publishes, with the comma before it: `,{"socket":…}`. `room` is the one it was
 /// published to, where it was one.
 pub(super) fn stamp(socket: &Socket, room: Option<&str>) -> String {
-    let mut json = String::from(r#",{"user":null,"socket":"#);
-    json::write_string(&mut json, socket.shown_id().as_str());
+    let mut json = String::from(",{");
+    write_who(&mut json, socket.shown_id());
     json.push_str(r#","room":"#);
     match room {
         Some(room) => json::write_string(&mut json, room),

@@ -465,6 +465,7 @@ describe('where the demo page is served', () => {
       const answer = await fetch(gateway.url);
       await answer.text();
       assert.equal(answer.status, status);
+      assert.equal(gateway.log.includes(`the demo page is at ${gateway.url}/\n`), status === 200);
     });
   }
 });

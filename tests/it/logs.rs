@@ -145,7 +145,8 @@ async fn a_line_of_json_is_one_object_and_no_key_is_there_twice() {
         assert_ne!(line["level"], "ERROR", "{line}");
     }
     is_harmless(&log);
-    let said = |line: &str| serde_json::from_str::<serde_json::Value>(line).is_ok_and(|it| it.to_string().contains(EVIL_END));
+    let said =
+        |line: &str| serde_json::from_str::<serde_json::Value>(line).is_ok_and(|it| it.to_string().contains(EVIL_END));
     assert!(log.lines().any(said), "what was escaped reads as it was said:\n{log}");
 }
 
