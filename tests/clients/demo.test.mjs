@@ -240,6 +240,8 @@ describe('what the page shows', () => {
     const one = await tab(t, gateway, { room: 'people', name: 'Ann' });
     await sees(one, 'people');
     await one.locator('#people', { hasText: 'Nobody else yet' }).waitFor();
+    await say(one, 'alone');
+    await one.locator('#messages .mine', { hasText: 'Nobody else is here to hear it' }).waitFor();
     const two = await tab(t, gateway, { room: 'people', name: 'Bob' });
     await sees(one, 'people', 'Bob');
     await sees(two, 'people', 'Ann');
