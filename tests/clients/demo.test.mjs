@@ -9,6 +9,8 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 
+import { io } from 'client-4.8.4';
+
 import { Browser } from './browser.mjs';
 import { Gateway } from './gateway.mjs';
 import { within } from './wrap.mjs';
@@ -62,6 +64,13 @@ async function tab(t, gateway, { name, room = 'lobby', ...options } = {}) {
   return page;
 }
 
+/** A stock client that ends with the test. */
+function client(t, url) {
+  const socket = io(url, { transports: ['websocket'], forceNew: true });
+  t.after(() => socket.close());
+  return socket;
+}
+
 async function rename(page, name) {
   await page.bringToFront();
   await page.fill('#name', name);
@@ -102,11 +111,14 @@ for (const served of ['/socket.io/', '/live/']) {
     });
     after(() => gateway.stop());
 
-    for (const [first, second] of [
-      ['', ''],
-      ['polling', 'polling'],
-      ['websocket', 'polling'],
-    ]) {
+    const pairs = {
+      '/socket.io/': [
+        ['', ''],
+        ['polling', 'polling'],
+      ],
+      '/live/': [['websocket', 'polling']],
+    };
+    for (const [first, second] of pairs[served]) {
       it(`they talk in a room: ${first || 'upgraded'} and ${second || 'upgraded'}`, async (t) => {
         const visitor = await browser.visitor(t);
         const complaints = complaintsOf(visitor);
@@ -254,6 +266,26 @@ describe('what the page shows', () => {
     await sees(one, 'people', TEXT.slice(0, 40));
     await three.close();
     await sees(one, 'people');
+  });
+
+  it('what strangers publish stays text, whatever its shape', async (t) => {
+    const page = await tab(t, gateway, { room: 'odd', name: 'Ann' });
+    const errors = [];
+    page.on('pageerror', (error) => errors.push(error));
+    const stranger = client(t, gateway.url);
+    await stranger.emitWithAck('join', 'odd');
+    const id = 'x'.repeat(20);
+    for (const name of ['message', 'hello', 'bye', 'other', '__proto__']) {
+      for (const data of [undefined, null, 7, 'word', [], [{}], {}, { room: {}, socket: [], from: {}, text: {} }, { room: 'odd', socket: id, from: { a: TEXT }, text: TEXT }, { to: id, socket: id, text: 1 }]) {
+        const args = data === undefined ? [] : [data, Buffer.from('bytes')].slice(0, name === 'other' ? 2 : 1);
+        assert.deepEqual(await stranger.emitWithAck('publish', 'odd', name, ...args), { ok: true });
+      }
+    }
+    await stranger.emitWithAck('publish', 'odd', 'message', 'the last');
+    await hears(page, 'the last');
+    await hears(page, TEXT);
+    await page.locator('#log li', { hasText: 'Bytes of a binary event' }).first().waitFor();
+    assert.deepEqual(errors, []);
   });
 
   it('rooms: joined and left by their chips, with what is unread', async (t) => {
