@@ -41,7 +41,8 @@ const HEALTH_BYTES_MAX: u64 = 64 * 1024;
 
 const EXAMPLES: &str = "\
 Examples:
-  roomcast                                    run with the defaults, for this machine only
+  roomcast                                    run with the defaults, for this machine only;
+                                              the demo page is at http://127.0.0.1:3000/
   roomcast --listen 0.0.0.0:3000              run for everybody who reaches this machine
   roomcast --redis redis://10.0.0.5:6379      share rooms with all nodes on this Redis
   roomcast config > roomcast.toml             begin a configuration from the commented defaults

@@ -379,7 +379,9 @@ impl Relay {
         let away = now.duration_since(state.away_since);
         drop(state);
         self.metrics.relay.up.set(1);
-        self.metrics.relay.gap_seconds.inc_by(away.as_secs_f64());
+        if self.metrics.relay.gaps.get() > 0 {
+            self.metrics.relay.gap_seconds.inc_by(away.as_secs_f64());
+        } // before the first time there was nothing to miss
         self.up.send_replace(true);
         info!(seconds = away.as_secs_f32(), "Redis is there");
     }

@@ -1,8 +1,11 @@
 //! Logs to stderr, for people or for machines.
 //!
-//! The only module that names tracing-subscriber. Secrets have no text to log (`http::Secret`).
+//! The only module that names tracing-subscriber. Secrets have no text to log (`http::Secret`). What clients call things
+//! must never become a line or a colour of its own, in whatever reads the log.
 
-use std::io::{IsTerminal, stderr};
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Write, stderr};
 
 use serde::{Deserialize, Serialize};
 use tracing::level_filters::LevelFilter;
@@ -56,14 +59,14 @@ impl Config {
                     .compact()
                     .with_ansi(wants_colours())
                     .with_target(self.level.shows_places())
-                    .with_writer(stderr),
+                    .with_writer(|| Lines(stderr())),
             ),
             Format::Json => Box::new(
                 fmt::layer()
                     .json()
                     .flatten_event(true)
                     .with_span_list(false)
-                    .with_writer(stderr),
+                    .with_writer(|| Lines(stderr())),
             ),
         };
         let started = tracing_subscriber::registry()
@@ -94,6 +97,40 @@ impl Level {
     }
 }
 
+/// Writes what it is given in one call as one line.
+struct Lines<W>(W);
+
+impl<W: Write> Write for Lines<W> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0
+            .write_all(on_one_line(&String::from_utf8_lossy(line)).as_bytes())?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+/// A line with all that moves a cursor or ends a line escaped, as JSON has it too; what colours it was made safe before.
+fn on_one_line(line: &str) -> Cow<'_, str> {
+    let moves = |it: char| (it.is_control() && !matches!(it, '\t' | '\u{1b}')) || matches!(it, '\u{2028}' | '\u{2029}');
+    let (text, end) = line.strip_suffix('\n').map_or((line, ""), |text| (text, "\n"));
+    if !text.contains(moves) {
+        return Cow::Borrowed(line);
+    }
+    let mut escaped = String::with_capacity(line.len() + 16);
+    for it in text.chars() {
+        if moves(it) {
+            write!(escaped, "\\u{:04x}", u32::from(it)).expect("a String takes everything");
+        } else {
+            escaped.push(it);
+        }
+    }
+    escaped.push_str(end);
+    Cow::Owned(escaped)
+}
+
 /// Colours are for terminals, and not for people who ask for none (<https://no-color.org>).
 fn wants_colours() -> bool {
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
@@ -104,6 +141,23 @@ fn wants_colours() -> bool {
 mod tests {
     use super::*;
     use tracing::Level as Severity;
+
+    #[test]
+    fn what_moves_a_cursor_or_ends_a_line_is_escaped() {
+        for (line, expected) in [
+            ("plain é😀\tline\n", "plain é😀\tline\n"),
+            ("no end", "no end"),
+            ("a\r\nb\n", "a\\u000d\\u000ab\n"),
+            ("a\u{9b}31m\u{85}\u{7f}\n", "a\\u009b31m\\u0085\\u007f\n"),
+            ("a\u{2028}b\u{2029}", "a\\u2028b\\u2029"),
+            ("\u{1b}[2mcoloured\u{1b}[0m\n", "\u{1b}[2mcoloured\u{1b}[0m\n"),
+        ] {
+            assert_eq!(on_one_line(line), expected);
+            let mut written = Vec::new();
+            Lines(&mut written).write_all(line.as_bytes()).unwrap();
+            assert_eq!(written, expected.as_bytes());
+        }
+    }
 
     #[test]
     fn libraries_are_heard_from_warnings_on_and_we_from_the_level_on() {

@@ -207,14 +207,18 @@ impl Server {
             descriptors,
             "listening"
         );
-        Ok(Self {
+        let server = Self {
             config,
             clients,
             admin,
             files,
             parts,
             stop: watch::Sender::new(Stop::No),
-        })
+        };
+        if let Some(url) = server.parts.demo.as_ref().and_then(|_| demo::url(server.client_addr())) {
+            info!("the demo page is at {url}");
+        }
+        Ok(server)
     }
 
     /// Where clients connect: the first address of the network, `0.0.0.0:0` where there is none.

@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 
 use super::client::Socket;
 use crate::hub::{Broadcast, Except, Name, Rooms, Target};
+use crate::protocol::ids::SocketId;
 use crate::protocol::json;
 use crate::protocol::socket;
 
@@ -19,19 +20,31 @@ pub(super) enum Movement {
     Leave,
 }
 
+/// Writes who a socket is to others, as fields of an object: `"socket":"…","user":null`.
+pub(super) fn write_who(json: &mut String, shown: &SocketId) {
+    json.push_str(r#""socket":"#);
+    json::write_string(json, shown.as_str());
+    json.push_str(r#","user":null"#);
+}
+
 /// Tells the other members of each room that a socket came or went; nothing where the namespace does not want that.
 pub(super) fn presence(socket: &Socket, movement: Movement, rooms: &[Name]) -> Broadcasts {
     if !socket.rules.presence {
         return Broadcasts::new();
     }
-    let shown_id = socket.shown_id().as_str();
-    self::movement(&socket.namespace, shown_id, &socket.excepted(), movement, rooms)
+    self::movement(
+        &socket.namespace,
+        socket.shown_id(),
+        &socket.excepted(),
+        movement,
+        rooms,
+    )
 }
 
 /// Tells the members of each room but `except` that the socket that is shown by this id came or went.
 pub(super) fn movement(
     namespace: &Name,
-    shown_id: &str,
+    shown_id: &SocketId,
     except: &Except,
     movement: Movement,
     rooms: &[Name],
@@ -45,9 +58,9 @@ pub(super) fn movement(
         json::write_string(&mut json, room);
         json.push_str(r#","action":""#);
         json.push_str(action);
-        json.push_str(r#"","socket":"#);
-        json::write_string(&mut json, shown_id);
-        json.push_str(r#","user":null}]"#);
+        json.push_str("\",");
+        write_who(&mut json, shown_id);
+        json.push_str("}]");
         Broadcast {
             namespace: Name::clone(namespace),
             target: Target::Rooms(Rooms::one(&**room)),
@@ -59,11 +72,11 @@ pub(super) fn movement(
     rooms.iter().map(announce).collect()
 }
 
-/// The last argument of what a socket publishes, with the comma before it: `,{"user":…}`. `room` is the one it was
+/// The last argument of what a socket publishes, with the comma before it: `,{"socket":…}`. `room` is the one it was
 /// published to, where it was one.
 pub(super) fn stamp(socket: &Socket, room: Option<&str>) -> String {
-    let mut json = String::from(r#",{"user":null,"socket":"#);
-    json::write_string(&mut json, socket.shown_id().as_str());
+    let mut json = String::from(",{");
+    write_who(&mut json, socket.shown_id());
     json.push_str(r#","room":"#);
     match room {
         Some(room) => json::write_string(&mut json, room),

@@ -263,7 +263,7 @@ impl Client {
         let Some(partial) = self.partial.take() else {
             return Err(Reason::Bug);
         };
-        let packet = self.decode(&partial.text)?;
+        let packet = self.decode(&partial.text)?; // again, as its parts are parts of the text
         json::check_placeholders(packet.json, packet.attachments).map_err(|error| {
             debug!("illegal attachments: {error}");
             Reason::Malformed

@@ -146,9 +146,9 @@ impl Client {
             let (ids, total) = self.shared.hub.members(&socket.namespace, room, MEMBERS_MAX);
             let mut answer = String::from(r#"[{"ok":true,"members":["#);
             for (index, id) in ids.iter().enumerate() {
-                answer.push_str(if index == 0 { r#"{"socket":"# } else { r#",{"socket":"# });
-                json::write_string(&mut answer, id.as_str());
-                answer.push_str(r#","user":null}"#);
+                answer.push_str(if index == 0 { "{" } else { ",{" });
+                announce::write_who(&mut answer, id);
+                answer.push('}');
             }
             answer.push_str(&format!(r#"],"total":{total}}}]"#));
             answer

@@ -62,7 +62,7 @@ impl SocketIo {
             }),
             rooms: Vec::new(),
         };
-        for presence in announce::movement(namespace, moved.shown_id.as_str(), &except, movement, &moved.changed) {
+        for presence in announce::movement(namespace, &moved.shown_id, &except, movement, &moved.changed) {
             let _ = self.cluster.try_broadcast(presence, Origin::Cluster, None); // nobody can wait here
         }
     }

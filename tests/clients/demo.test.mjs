@@ -1,18 +1,18 @@
 /**
- * The demo page as the gateway serves it: two tabs of one visitor talk in a room, under the page's own policy.
+ * The demo page as the gateway serves it: tabs talk in rooms and in private, under the page's own policy.
  */
 
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 
 import { Browser } from './browser.mjs';
+import { TEXT, complaintsOf, connect, hears, joins, say, sees, sent, tab } from './demo.mjs';
 import { Gateway } from './gateway.mjs';
-
-/** What the page's menu calls its transports, and what it says it runs on. */
-const TRANSPORTS = { websocket: 'WebSocket', polling: 'HTTP long polling' };
-
-/** A text that must stay a text. */
-const TEXT = 'hello é😀 <img src=x onerror="document.title=1"> & "quotes"';
+import { within } from './wrap.mjs';
 
 let browser;
 before(async () => {
@@ -20,50 +20,23 @@ before(async () => {
 });
 after(() => browser.stop());
 
-/** Everything that the browser complains about on the pages of a visitor. */
-function complaintsOf(visitor) {
-  const complaints = [];
-  visitor.on('console', (message) => {
-    if (['error', 'warning'].includes(message.type())) complaints.push(message.text());
-  });
-  visitor.on('weberror', (error) => complaints.push(String(error.error())));
-  return complaints;
-}
-
-/**
- * Has the page connect over this transport, and waits until it is in the room that it shows. By itself it begins with
- * WebSocket; it is let finish that first, as browsers complain of a WebSocket that is closed while it connects.
- */
-async function connect(page, transport) {
-  await page.locator('#status.connected').waitFor();
-  if (transport !== 'websocket') await page.selectOption('#prefer', transport);
-  await page.locator('#transport', { hasText: TRANSPORTS[transport] }).waitFor();
-  await page.locator('#membership', { hasText: 'You are in this room' }).waitFor();
-}
-
-async function say(page, text) {
-  await page.bringToFront(); // a tab in the background is slow to click
-  await page.fill('#text', text);
-  await page.click('#say button');
-}
-
-/** Waits for a message of the other tab in the room that this tab shows. */
-const hears = (page, text) => page.locator('#messages ol:visible li:not(.mine):not(.note)').getByText(text, { exact: true }).waitFor();
-
-for (const path of ['/socket.io/', '/live/']) {
-  describe(`the demo page, Socket.IO at ${path}`, () => {
+for (const served of ['/socket.io/', '/live/']) {
+  describe(`two tabs, Socket.IO at ${served}`, () => {
     let gateway;
     before(async () => {
-      gateway = await Gateway.start({ server: `path = ${JSON.stringify(path)}` });
+      gateway = await Gateway.start({ server: `path = ${JSON.stringify(served)}` });
     });
     after(() => gateway.stop());
 
-    for (const [first, second] of [
-      ['websocket', 'websocket'],
-      ['polling', 'polling'],
-      ['websocket', 'polling'],
-    ]) {
-      it(`two tabs talk in a room: ${first} and ${second}`, async (t) => {
+    const pairs = {
+      '/socket.io/': [
+        ['', ''],
+        ['polling', 'polling'],
+      ],
+      '/live/': [['websocket', 'polling']],
+    };
+    for (const [first, second] of pairs[served]) {
+      it(`they talk in a room: ${first || 'upgraded'} and ${second || 'upgraded'}`, async (t) => {
         const visitor = await browser.visitor(t);
         const complaints = complaintsOf(visitor);
         const room = `${first} & ${second} é😀`;
@@ -80,7 +53,7 @@ for (const path of ['/socket.io/', '/live/']) {
         await hears(two, TEXT);
         await say(two, 'and back');
         await hears(one, 'and back');
-        await one.locator('#messages .mine:not(.waiting)').getByText(TEXT, { exact: true }).waitFor();
+        await sent(one, TEXT);
         assert.equal(await one.locator('#messages .bad').count(), 0);
 
         // Who left a room hears nothing from it, and may not write to it.
@@ -88,25 +61,95 @@ for (const path of ['/socket.io/', '/live/']) {
         await two.click('#toggle');
         await two.locator('#membership', { hasText: 'You are not in this room' }).waitFor();
         await say(one, 'unheard');
-        await one.locator('#messages .mine:not(.waiting)').getByText('unheard', { exact: true }).waitFor();
+        await sent(one, 'unheard');
         await say(two, 'from outside');
         await two.locator('#messages .bad', { hasText: 'not allowed' }).waitFor();
 
         // A room of another name, joined in both tabs.
-        for (const page of [one, two]) {
-          await page.bringToFront();
-          await page.fill('#room', `${room}, two`);
-          await page.click('#join button');
-          await page.locator('#membership', { hasText: 'You are in this room' }).waitFor();
-        }
+        for (const page of [one, two]) await joins(page, `${room}, two`);
         await say(one, 'in the second room');
         await hears(two, 'in the second room');
         assert.equal(await two.getByText('unheard').count(), 0);
         assert.deepEqual(complaints, []);
       });
     }
+
+    it('the code on the page works as it is: it hears the page and is heard by it', async (t) => {
+      const page = await tab(t, browser, gateway, { room: 'code "room"' });
+      const code = await page.textContent('#code');
+      assert.match(code, /from "socket\.io-client"/);
+      const directory = await mkdtemp(path.join(tmpdir(), 'roomcast-code-'));
+      t.after(() => rm(directory, { recursive: true }));
+      const file = path.join(directory, 'talk.mjs');
+      await writeFile(file, code.replace('"socket.io-client"', JSON.stringify(import.meta.resolve('client-4.8.4'))));
+      const child = spawn(process.execPath, [file], { stdio: ['ignore', 'pipe', 'inherit'] });
+      t.after(() => child.kill());
+      let output = '';
+      const says = (text) =>
+        within(
+          new Promise((resolve) => {
+            const look = (data) => {
+              output += data ?? '';
+              if (output.includes(text)) resolve();
+            };
+            child.stdout.on('data', look);
+            look();
+          }),
+          () => `the code prints ${text}\n${output}`,
+        );
+      child.stdout.setEncoding('utf8');
+      await says('ok: true');
+      await hears(page, 'Hello from my code');
+      await say(page, 'hello, code');
+      await says('hello, code');
+    });
   });
 }
+
+describe('private messages', () => {
+  /** Opens the private talk with the one other member, and writes into it. */
+  async function whisper(page, name, text) {
+    await page.bringToFront();
+    await page.getByRole('button', { name: `Message ${name} privately` }).click();
+    await page.locator('#to').getByText(`Private message to ${name}`, { exact: true }).waitFor();
+    await say(page, text);
+  }
+
+  it('are refused without any configuration, and allowed by the lines that the page then shows', async (t) => {
+    const open = await Gateway.start();
+    t.after(() => open.stop());
+    const refused = await tab(t, browser, open, { name: 'Ann' });
+    await tab(t, browser, open, { name: 'Bob' });
+    await whisper(refused, 'Bob', 'psst');
+    await refused.locator('#messages .mine .bad', { hasText: 'Not sent, not allowed' }).waitFor();
+    const lines = await refused.locator('#messages pre').textContent();
+    const [, server, rest] = /^\[server\]\n(.*?)\n\n(.*)$/s.exec(lines);
+
+    const gateway = await Gateway.start({ server, rest: `${rest}\npresence = true\n` });
+    t.after(() => gateway.stop());
+    const one = await tab(t, browser, gateway, { name: 'Ann' });
+    const two = await tab(t, browser, gateway, { name: 'Bob' });
+    const three = await tab(t, browser, gateway, { name: 'Eve' });
+    await sees(one, 'lobby', 'Bob', 'Eve');
+    await whisper(one, 'Bob', TEXT);
+    await sent(one, TEXT);
+    await two.bringToFront();
+    await two.getByRole('button', { name: 'Private messages with Ann, 1 unread' }).click();
+    await hears(two, TEXT);
+    await say(two, 'I know');
+    await hears(one, 'I know');
+    // What comes later came to the third tab as well, the private words did not.
+    await one.getByRole('button', { name: 'Room lobby' }).click();
+    await say(one, 'in public');
+    await hears(three, 'in public');
+    assert.equal(await three.getByText(TEXT).count(), 0);
+    assert.equal(await three.getByRole('button', { name: 'Private messages with' }).count(), 0);
+    // The gateway tells who goes, where it is configured to.
+    await two.close();
+    await one.locator('#log li', { hasText: /Server → you: presence.*"action":"leave"/ }).waitFor();
+    await sees(one, 'lobby', 'Eve');
+  });
+});
 
 describe('where the demo page is served', () => {
   const cases = [
@@ -122,6 +165,7 @@ describe('where the demo page is served', () => {
       const answer = await fetch(gateway.url);
       await answer.text();
       assert.equal(answer.status, status);
+      assert.equal(gateway.log.includes(`the demo page is at ${gateway.url}/\n`), status === 200);
     });
   }
 });

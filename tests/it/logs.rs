@@ -73,6 +73,9 @@ const SETTINGS: &str = "[[namespace]]\nname = \"/*\"\njoin = [\"good\"]\n";
 /// Text that would be lines and colours of its own, if it were written as it is.
 const EVIL: &str = "evil\r\n2026-01-01T00:00:00Z ERROR forged\u{1b}[31m\u{1b}]0;title\u{7}\u{9b}31m\u{85}\u{2028}\u{0}";
 
+/// A part of it that JSON does not have to escape.
+const EVIL_END: &str = "\u{9b}31m\u{85}\u{2028}";
+
 /// Longer than any name that is worth reading.
 fn long() -> String {
     "long".repeat(20_000)
@@ -112,12 +115,11 @@ async fn misbehave(gateway: &crate::gateway::TestGateway) {
     }
 }
 
-/// Asserts that nothing in the log moves a cursor or begins a line, and that no line is long. Machines, which read JSON,
-/// know no characters from 0x80 on that would.
-fn is_harmless(log: &str, is_for_people: bool) {
+/// Asserts that nothing in the log moves a cursor or begins a line, and that no line is long.
+fn is_harmless(log: &str) {
     let is_evil = |it: &char| match it {
         '\t' => false,
-        '\u{2028}' | '\u{2029}' | '\u{80}'..'\u{a0}' => is_for_people,
+        '\u{2028}' | '\u{2029}' => true,
         it => it.is_control(),
     };
     for line in log.split('\n') {
@@ -142,7 +144,10 @@ async fn a_line_of_json_is_one_object_and_no_key_is_there_twice() {
         }
         assert_ne!(line["level"], "ERROR", "{line}");
     }
-    is_harmless(&log, false);
+    is_harmless(&log);
+    let said =
+        |line: &str| serde_json::from_str::<serde_json::Value>(line).is_ok_and(|it| it.to_string().contains(EVIL_END));
+    assert!(log.lines().any(said), "what was escaped reads as it was said:\n{log}");
 }
 
 #[tokio::test]
@@ -151,7 +156,7 @@ async fn a_line_of_text_is_one_event() {
     misbehave(&gateway).await;
     gateway.reaches("roomcast_sockets{namespace=\"/*\"}", 0.0).await;
     let log = process.end();
-    is_harmless(&log, true);
+    is_harmless(&log);
     for line in log.lines() {
         let time = line.split(' ').next().unwrap_or_default();
         assert!(humantime::parse_rfc3339(time).is_ok(), "{line}");
