@@ -226,6 +226,11 @@ async fn lasts(connection: &Connection, mut task: Task, changes: &mpsc::Sender<C
         () = changes.closed() => {}
     }
     connection.is_lost.store(true, Ordering::Release);
+    // Over when fred's task is: nothing is sent or received behind what we tell.
+    task.0.abort();
+    if !task.0.is_finished() {
+        let _ = (&mut task.0).await;
+    }
 }
 
 async fn connect(

@@ -15,7 +15,9 @@
 //! not come back tells them apart, and who misses it calls [`Redis::reset_subscriber`].
 
 mod connection;
+mod events;
 mod failure;
+mod keys;
 mod target;
 mod url;
 
@@ -23,23 +25,21 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use bytes::Bytes;
 use fred::error::Error;
-use fred::interfaces::{ClientLike, KeysInterface, PubsubInterface};
-use fred::types::{CustomCommand, Expiration, SetOptions, Value};
+use fred::interfaces::PubsubInterface;
+use fred::types::Value;
 use parking_lot::RwLock;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::mpsc;
 
-use connection::{Change, Connection, Role, Verb};
+use connection::{Connection, Role, Verb};
+pub use events::{Event, Events, Message};
 pub use failure::Failure;
 use target::Target;
 
 /// Bytes of payloads that may wait for Redis' answer. Beyond, publishing fails at once.
 const WAITING_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// Keys that one step of a scan looks at.
-const SCAN_STEP: u32 = 500;
 
 /// Where Redis is.
 #[derive(Clone)]
@@ -54,42 +54,6 @@ pub struct Settings {
 #[derive(Clone)]
 pub struct Redis {
     shared: Arc<Shared>,
-}
-
-/// What happens to the connections, and the messages. Wants to be asked all the time.
-pub struct Events {
-    changes: mpsc::Receiver<Change>,
-    messages: Option<broadcast::Receiver<fred::types::Message>>,
-    /// The subscriber is lost; what came before comes first.
-    is_ending: bool,
-    shared: Arc<Shared>,
-}
-
-/// What happened.
-#[derive(Debug)]
-pub enum Event {
-    /// From now on there is somebody to publish to.
-    PublisherUp,
-    /// Publishing fails.
-    PublisherDown,
-    /// A fresh connection: nothing is subscribed on it.
-    SubscriberUp,
-    /// No messages come, and no subscription is left.
-    SubscriberDown,
-    /// A message of a channel.
-    Message(Message),
-    /// So many messages were lost as they were not taken in time.
-    Lagged(u64),
-    /// Redis does not let us in, in its words: a person should act. Tried again every one to two seconds.
-    Refused(String),
-}
-
-/// A message of a channel.
-#[derive(Debug)]
-pub struct Message {
-    message: fred::types::Message,
-    /// What was published.
-    pub payload: Bytes,
 }
 
 struct Shared {
@@ -188,104 +152,6 @@ impl Redis {
         self.shared.judged(&connection, answer)
     }
 
-    /// SET with NX and PX: whether the key was free and is ours now.
-    ///
-    /// # Errors
-    ///
-    /// As for every command.
-    pub async fn set_nx_px(&self, key: &str, value: Bytes, time_to_live: Duration) -> Result<bool, Failure> {
-        let answer = self.set(key, value, time_to_live, Some(SetOptions::NX)).await?;
-        Ok(!answer.is_null())
-    }
-
-    /// SET with PX.
-    ///
-    /// # Errors
-    ///
-    /// As for every command.
-    pub async fn set_px(&self, key: &str, value: Bytes, time_to_live: Duration) -> Result<(), Failure> {
-        self.set(key, value, time_to_live, None).await.map(|_| ())
-    }
-
-    async fn set(&self, key: &str, value: Bytes, lives: Duration, only: Option<SetOptions>) -> Result<Value, Failure> {
-        let connection = self.shared.connection(Role::Publisher)?;
-        let lives = Expiration::PX(i64::try_from(lives.as_millis()).unwrap_or(i64::MAX).max(1));
-        let answer = connection.client.set(key, value, Some(lives), only, false).await;
-        self.shared.judged(&connection, answer)
-    }
-
-    /// GET.
-    ///
-    /// # Errors
-    ///
-    /// As for every command.
-    pub async fn get(&self, key: &str) -> Result<Option<Bytes>, Failure> {
-        let connection = self.shared.connection(Role::Publisher)?;
-        let answer = connection.client.get::<Value, _>(key).await;
-        self.shared.judged(&connection, answer.map(connection::bytes))
-    }
-
-    /// MGET: as many values as keys.
-    ///
-    /// # Errors
-    ///
-    /// As for every command.
-    pub async fn mget(&self, keys: Vec<String>) -> Result<Vec<Option<Bytes>>, Failure> {
-        if keys.is_empty() {
-            return Ok(Vec::new());
-        }
-        let connection = self.shared.connection(Role::Publisher)?;
-        let answer = connection.client.mget::<Value, _>(keys).await;
-        let values = answer.map(|answer| answer.into_array().into_iter().map(connection::bytes).collect());
-        self.shared.judged(&connection, values)
-    }
-
-    /// DEL: how many of the keys were there.
-    ///
-    /// # Errors
-    ///
-    /// As for every command.
-    pub async fn del(&self, keys: Vec<String>) -> Result<u64, Failure> {
-        if keys.is_empty() {
-            return Ok(0);
-        }
-        let connection = self.shared.connection(Role::Publisher)?;
-        let answer = connection.client.del(keys).await;
-        self.shared.judged(&connection, answer)
-    }
-
-    /// SCAN: keys that begin with the prefix, some perhaps twice. Looks at the whole database, step by step, so it is
-    /// for rare use; ends early after `keys_max` keys or a million looked at.
-    ///
-    /// # Errors
-    ///
-    /// As for every command.
-    pub async fn scan(&self, prefix: &str, keys_max: usize) -> Result<Vec<String>, Failure> {
-        let connection = self.shared.connection(Role::Publisher)?;
-        let pattern = format!("{}*", escaped(prefix));
-        let (mut cursor, mut keys) = (String::from("0"), Vec::new());
-        for _ in 0..1_000_000 / SCAN_STEP {
-            let page = connection.client.custom::<(String, Vec<String>), _>(
-                CustomCommand::new_static("SCAN", None, false),
-                vec![
-                    cursor,
-                    "MATCH".into(),
-                    pattern.clone(),
-                    "COUNT".into(),
-                    SCAN_STEP.to_string(),
-                ],
-            );
-            let (next, found) = self.shared.judged(&connection, page.await)?;
-            keys.extend(found);
-            if next == "0" || keys.len() >= keys_max {
-                break;
-            }
-            cursor = next;
-        }
-        keys.truncate(keys_max);
-        Ok(keys)
-    }
-
     /// Drops the publishing connection, also one that hangs, and connects anew; Sentinel is asked again where.
     pub fn reset_publisher(&self) {
         self.shared.reset(Role::Publisher);
@@ -306,102 +172,6 @@ impl Redis {
     #[must_use]
     pub fn is_subscriber_up(&self) -> bool {
         self.shared.connection(Role::Subscriber).is_ok()
-    }
-}
-
-impl Events {
-    /// The next event. Never ends; may be dropped and called again without losing one.
-    pub async fn next(&mut self) -> Event {
-        loop {
-            if self.is_ending {
-                // fred's task has ended, so no more come.
-                let left = self.messages.as_mut().map(broadcast::Receiver::try_recv);
-                match left {
-                    Some(Ok(message)) => {
-                        if let Some(event) = event(message) {
-                            return event;
-                        }
-                    }
-                    Some(Err(broadcast::error::TryRecvError::Lagged(lost))) => return Event::Lagged(lost),
-                    _ => {
-                        (self.is_ending, self.messages) = (false, None);
-                        return Event::SubscriberDown;
-                    }
-                }
-                continue;
-            }
-            tokio::select! {
-                biased;
-                Some(change) = self.changes.recv() => {
-                    if let Some(event) = self.take(change) {
-                        return event;
-                    }
-                }
-                message = received(&mut self.messages) => match message {
-                    Ok(message) => {
-                        if let Some(event) = event(message) {
-                            return event;
-                        }
-                    }
-                    Err(broadcast::error::RecvError::Lagged(lost)) => return Event::Lagged(lost),
-                    Err(broadcast::error::RecvError::Closed) => self.messages = None,
-                },
-                else => std::future::pending().await,
-            }
-        }
-    }
-
-    fn take(&mut self, change: Change) -> Option<Event> {
-        match change {
-            Change::Refused(words) => Some(Event::Refused(words)),
-            Change::Up(connection, messages) => {
-                let role = connection.role;
-                *self.shared.slot(role).write() = Some(connection);
-                Some(match role {
-                    Role::Publisher => Event::PublisherUp,
-                    Role::Subscriber => {
-                        self.messages = Some(messages);
-                        Event::SubscriberUp
-                    }
-                })
-            }
-            Change::Down(role) => {
-                *self.shared.slot(role).write() = None;
-                if role == Role::Publisher {
-                    return Some(Event::PublisherDown);
-                }
-                self.is_ending = true;
-                None
-            }
-        }
-    }
-}
-
-async fn received(
-    messages: &mut Option<broadcast::Receiver<fred::types::Message>>,
-) -> Result<fred::types::Message, broadcast::error::RecvError> {
-    match messages {
-        Some(messages) => messages.recv().await,
-        None => std::future::pending().await,
-    }
-}
-
-fn event(mut message: fred::types::Message) -> Option<Event> {
-    let payload = connection::bytes(std::mem::replace(&mut message.value, Value::Null))?;
-    Some(Event::Message(Message { message, payload }))
-}
-
-impl Message {
-    /// The channel that it was published to.
-    #[must_use]
-    pub fn channel(&self) -> &str {
-        &self.message.channel
-    }
-
-    /// Whether it came as a pattern matches its channel. It comes once for each pattern and once for the channel itself.
-    #[must_use]
-    pub fn is_by_pattern(&self) -> bool {
-        self.message.kind == fred::types::MessageKind::PMessage
     }
 }
 
@@ -464,16 +234,4 @@ impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.shared.waiting_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
     }
-}
-
-/// A prefix whose characters mean nothing to Redis' patterns.
-fn escaped(prefix: &str) -> String {
-    let mut escaped = String::with_capacity(prefix.len());
-    for character in prefix.chars() {
-        if matches!(character, '*' | '?' | '[' | ']' | '\\' | '^') {
-            escaped.push('\\');
-        }
-        escaped.push(character);
-    }
-    escaped
 }

@@ -1,0 +1,125 @@
+//! Keys, for what nodes know of each other. The publishing connection serves them.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use fred::interfaces::{ClientLike, KeysInterface};
+use fred::types::{CustomCommand, Expiration, SetOptions, Value};
+
+use super::connection::{self, Role};
+use super::{Failure, Redis};
+
+/// Keys that one step of a scan looks at.
+const SCAN_STEP: u32 = 500;
+
+impl Redis {
+    /// SET with NX and PX: whether the key was free and is ours now.
+    ///
+    /// # Errors
+    ///
+    /// As for every command.
+    pub async fn set_nx_px(&self, key: &str, value: Bytes, time_to_live: Duration) -> Result<bool, Failure> {
+        let answer = self.set(key, value, time_to_live, Some(SetOptions::NX)).await?;
+        Ok(!answer.is_null())
+    }
+
+    /// SET with PX.
+    ///
+    /// # Errors
+    ///
+    /// As for every command.
+    pub async fn set_px(&self, key: &str, value: Bytes, time_to_live: Duration) -> Result<(), Failure> {
+        self.set(key, value, time_to_live, None).await.map(|_| ())
+    }
+
+    async fn set(&self, key: &str, value: Bytes, lives: Duration, only: Option<SetOptions>) -> Result<Value, Failure> {
+        let connection = self.shared.connection(Role::Publisher)?;
+        let lives = Expiration::PX(i64::try_from(lives.as_millis()).unwrap_or(i64::MAX).max(1));
+        let answer = connection.client.set(key, value, Some(lives), only, false).await;
+        self.shared.judged(&connection, answer)
+    }
+
+    /// GET.
+    ///
+    /// # Errors
+    ///
+    /// As for every command.
+    pub async fn get(&self, key: &str) -> Result<Option<Bytes>, Failure> {
+        let connection = self.shared.connection(Role::Publisher)?;
+        let answer = connection.client.get::<Value, _>(key).await;
+        self.shared.judged(&connection, answer.map(connection::bytes))
+    }
+
+    /// MGET: as many values as keys.
+    ///
+    /// # Errors
+    ///
+    /// As for every command.
+    pub async fn mget(&self, keys: Vec<String>) -> Result<Vec<Option<Bytes>>, Failure> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let connection = self.shared.connection(Role::Publisher)?;
+        let answer = connection.client.mget::<Value, _>(keys).await;
+        let values = answer.map(|answer| answer.into_array().into_iter().map(connection::bytes).collect());
+        self.shared.judged(&connection, values)
+    }
+
+    /// DEL: how many of the keys were there.
+    ///
+    /// # Errors
+    ///
+    /// As for every command.
+    pub async fn del(&self, keys: Vec<String>) -> Result<u64, Failure> {
+        if keys.is_empty() {
+            return Ok(0);
+        }
+        let connection = self.shared.connection(Role::Publisher)?;
+        let answer = connection.client.del(keys).await;
+        self.shared.judged(&connection, answer)
+    }
+
+    /// SCAN: keys that begin with the prefix, some perhaps twice. Looks at the whole database, step by step, so it is
+    /// for rare use; ends early after `keys_max` keys or a million looked at.
+    ///
+    /// # Errors
+    ///
+    /// As for every command.
+    pub async fn scan(&self, prefix: &str, keys_max: usize) -> Result<Vec<String>, Failure> {
+        let connection = self.shared.connection(Role::Publisher)?;
+        let pattern = format!("{}*", escaped(prefix));
+        let (mut cursor, mut keys) = (String::from("0"), Vec::new());
+        for _ in 0..1_000_000 / SCAN_STEP {
+            let page = connection.client.custom::<(String, Vec<String>), _>(
+                CustomCommand::new_static("SCAN", None, false),
+                vec![
+                    cursor,
+                    "MATCH".into(),
+                    pattern.clone(),
+                    "COUNT".into(),
+                    SCAN_STEP.to_string(),
+                ],
+            );
+            let (next, found) = self.shared.judged(&connection, page.await)?;
+            keys.extend(found);
+            if next == "0" || keys.len() >= keys_max {
+                break;
+            }
+            cursor = next;
+        }
+        keys.truncate(keys_max);
+        Ok(keys)
+    }
+}
+
+/// A prefix whose characters mean nothing to Redis' patterns.
+fn escaped(prefix: &str) -> String {
+    let mut escaped = String::with_capacity(prefix.len());
+    for character in prefix.chars() {
+        if matches!(character, '*' | '?' | '[' | ']' | '\\' | '^') {
+            escaped.push('\\');
+        }
+        escaped.push(character);
+    }
+    escaped
+}
