@@ -48,6 +48,7 @@ mod polling;
 mod presence;
 mod proxy_protocol;
 mod redis_commands;
+mod redis_cost;
 mod redis_doors;
 mod redis_faults;
 mod rules;

@@ -135,13 +135,15 @@ async fn tls_goes_to_whom_the_ca_knows_and_to_nobody_else() {
         assert_eq!(publish(&redis, "a", &[7; 100_000]).await, Ok(1));
         assert_eq!(message(&mut events).await.payload.len(), 100_000);
     }
-    is_refused(&by("127.0.0.2", "ca.pem"), "").await;
     // A CA that changes while we run is read again.
     let stranger = folder.join("stranger");
     std::fs::create_dir(&stranger).unwrap();
     certificates(&stranger).await;
     let (_redis, mut events) = Redis::open(&by("localhost", "stranger/ca.pem")).unwrap();
-    assert!(matches!(next(&mut events).await, Event::Refused(_)));
+    match next(&mut events).await {
+        Event::Refused(words) => assert!(words.contains("certificate"), "{words}"),
+        other => panic!("{other:?}"),
+    }
     std::fs::copy(folder.join("ca.pem"), stranger.join("ca.pem")).unwrap();
     loop {
         match next(&mut events).await {
