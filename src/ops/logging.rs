@@ -88,6 +88,8 @@ impl Level {
         };
         Targets::new()
             .with_default(own.min(LevelFilter::WARN))
+            // It warns of each lost connection, of which `cluster::redis` tells in our words.
+            .with_target("fred", LevelFilter::ERROR)
             .with_target("roomcast", own)
     }
 
@@ -168,6 +170,7 @@ mod tests {
             (Level::Trace, "hyper::proto", Severity::INFO, false),
             (Level::Trace, "hyper::proto", Severity::WARN, true),
             (Level::Error, "hyper::proto", Severity::WARN, false),
+            (Level::Info, "fred::router", Severity::WARN, false),
         ] {
             let enabled = level.filter().would_enable(target, &severity);
             assert_eq!(enabled, expected, "{level:?} {target} {severity}");

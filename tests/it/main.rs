@@ -1,8 +1,8 @@
 //! The gateway on the wire: real gateways in this process, and a raw client that speaks by hand.
 //!
 //! Every file is one topic; every test's name is a promise. `gateway.rs` starts gateways, `client/` holds the raw
-//! client, `bridge.rs` brings it to gateways that it cannot reach by itself, `process.rs` runs the built binary, and
-//! `observed.rs` keeps all that it writes.
+//! client, `bridge.rs` brings it to gateways that it cannot reach by itself, `process.rs` runs the built binary,
+//! `observed.rs` keeps all that it writes, and `redis_server.rs` runs Redis.
 //! Nothing here sleeps to let things settle: a test waits for a fact with a deadline, and shows that
 //! something does *not* happen by what comes after it.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
@@ -16,6 +16,7 @@ mod client;
 mod gateway;
 mod observed;
 mod process;
+mod redis_server;
 
 mod acks;
 mod binary;
@@ -46,6 +47,10 @@ mod payload_v4;
 mod polling;
 mod presence;
 mod proxy_protocol;
+mod redis_commands;
+mod redis_cost;
+mod redis_doors;
+mod redis_faults;
 mod rules;
 mod rules_configured;
 mod rules_refused;

@@ -196,7 +196,7 @@ pub(super) async fn keep(role: Role, target: Arc<Target>, changes: mpsc::Sender<
             Err(error) => {
                 if let Some(words) = failure::refusal(&error) {
                     pause = PAUSE_MAX;
-                    if changes.send(Change::Refused(words.to_owned())).await.is_err() {
+                    if changes.send(Change::Refused(words)).await.is_err() {
                         return;
                     }
                 } else if told.is_none_or(|told: Instant| told.elapsed() > TELL) {

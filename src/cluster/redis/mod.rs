@@ -146,7 +146,8 @@ impl Redis {
             }
             let connection = shared.connection(Role::Subscriber)?;
             let names = names.iter().map(|name| String::from(&**name)).collect();
-            let answer = connection.confirmed(verb, names).await;
+            // Boxed: fred's futures are large, and this holds several.
+            let answer = Box::pin(connection.confirmed(verb, names)).await;
             shared.judged(&connection, answer)
         }
     }

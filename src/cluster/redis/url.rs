@@ -254,3 +254,137 @@ fn decoded(text: &str) -> Result<String, String> {
     }
     String::from_utf8(bytes).map_err(|_| fault())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(url: &str) -> Result<Place, String> {
+        Place::of(&Settings {
+            url: url.to_owned(),
+            tls_ca: None,
+        })
+    }
+
+    fn redis(host: &str, port: u16) -> Server {
+        Server::Redis {
+            host: host.to_owned(),
+            port,
+        }
+    }
+
+    #[test]
+    fn one_redis_has_a_host_and_perhaps_a_port_a_user_and_a_database() {
+        for (url, server, user, password, database) in [
+            ("redis://h", redis("h", 6379), None, None, None),
+            ("redis://h:1/", redis("h", 1), None, None, None),
+            ("redis://[::1]:7/15", redis("::1", 7), None, None, Some(15)),
+            ("redis://:p@h", redis("h", 6379), None, Some("p"), None),
+            ("redis://u:p%40:%2F@h", redis("h", 6379), Some("u"), Some("p@:/"), None),
+            ("rediss://u:a@b@h/0", redis("h", 6379), Some("u"), Some("a@b"), Some(0)),
+        ] {
+            let found = place(url).unwrap_or_else(|fault| panic!("{url}: {fault}"));
+            assert!(found.server == server, "{url}");
+            assert_eq!(found.is_tls, url.starts_with("rediss"), "{url}");
+            assert_eq!(
+                (found.user.as_deref(), found.password.as_deref()),
+                (user, password),
+                "{url}"
+            );
+            assert_eq!(found.database, database, "{url}");
+        }
+    }
+
+    #[test]
+    fn sentinels_have_several_hosts_and_a_service_in_either_form() {
+        let sentinels = |hosts: &[(&str, u16)], own: Option<(&str, &str)>| Server::Sentinels {
+            hosts: hosts.iter().map(|(host, port)| ((*host).to_owned(), *port)).collect(),
+            service: "s 1".to_owned(),
+            user: own.map(|(user, _)| user.to_owned()),
+            password: own.map(|(_, password)| password.to_owned()),
+        };
+        for (url, server, database) in [
+            ("redis-sentinel://a/s%201", sentinels(&[("a", 26379)], None), None),
+            (
+                "rediss-sentinel://u:p@a:1,b,[::1]:2/s%201/4",
+                sentinels(&[("a", 1), ("b", 26379), ("::1", 2)], None),
+                Some(4),
+            ),
+            (
+                "redis-sentinel://a:1/4?sentinelServiceName=s+1&node=b:2",
+                sentinels(&[("a", 1), ("b", 2)], None),
+                Some(4),
+            ),
+            (
+                "redis-sentinel://a/s%201?sentinelUsername=x&sentinelPassword=y%26",
+                sentinels(&[("a", 26379)], Some(("x", "y&"))),
+                None,
+            ),
+        ] {
+            let found = place(url).unwrap_or_else(|fault| panic!("{url}: {fault}"));
+            assert!(found.server == server, "{url}");
+            assert_eq!(found.database, database, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_unix_socket_is_a_path() {
+        let found = place("redis+unix://:p@localhost/run/a%20b.sock").unwrap_or_else(|fault| panic!("{fault}"));
+        assert!(matches!(found.server, Server::Unix { path } if path == "/run/a b.sock"));
+        assert_eq!(found.password.as_deref(), Some("p"));
+    }
+
+    #[test]
+    fn faults_are_named_without_a_trace_of_the_password() {
+        for (url, named) in [
+            ("", "redis://HOST:PORT"),
+            ("localhost:6379", "redis://HOST:PORT"),
+            ("http://u:secret@h", "begins with redis://"),
+            ("redis-cluster://u:secret@h", "later step"),
+            ("redis://u:secret@", "no host"),
+            ("redis://u:secret@h:0", "port"),
+            ("redis://u:secret@h:65536", "port"),
+            ("redis://u:secret@h:1:2", "port"),
+            ("redis://u:1/secret@h", "port"),
+            ("redis://u:?secret@h", "port"),
+            ("redis://u:sec#ret@h", "%23"),
+            ("redis://u:secret@[::1", "]"),
+            ("redis://secret@h", ":PASSWORD"),
+            ("redis://u:@h", "empty"),
+            ("redis://u:secret%4@h", "%"),
+            ("redis://u:secret%ff@h", "%"),
+            ("redis://u:secret@h/-1", "database"),
+            ("redis://u:secret@h/256", "database"),
+            ("redis://u:secret@h/0/1", "database"),
+            ("redis://u:secret@h,i", "several hosts"),
+            ("redis://u:secret@h?timeout=1", "%3F"),
+            ("redis-sentinel://u:secret@h", "name of the service"),
+            ("redis-sentinel://u:secret@h,/s", "no host"),
+            ("redis-sentinel://u:secret@h/s?name=x", "sentinelServiceName"),
+            ("redis-sentinel://h/s?sentinelUsername=x", "sentinelPassword"),
+            (
+                "redis-sentinel://h/s?sentinelPassword=secret&sentinelPassword=secret",
+                "twice",
+            ),
+            ("redis+unix://u:secret@/", "redis+unix:///run"),
+            ("redis+unix://host/path", "redis+unix:///run"),
+        ] {
+            let fault = place(url).err().unwrap_or_else(|| panic!("{url} is taken"));
+            assert!(fault.contains(named), "{url}: {fault}");
+            assert!(!fault.contains("sec") && !fault.contains("ret@"), "{url}: {fault}");
+        }
+    }
+
+    #[test]
+    fn a_ca_is_for_tls() {
+        let settings = Settings {
+            url: "redis://h".to_owned(),
+            tls_ca: Some("ca.pem".into()),
+        };
+        assert!(
+            Place::of(&settings)
+                .err()
+                .is_some_and(|fault| fault.contains("rediss://"))
+        );
+    }
+}
