@@ -17,7 +17,6 @@ pub mod wire;
 use std::sync::Arc;
 use std::time::Duration;
 
-use compact_str::CompactString;
 use tokio::sync::watch;
 
 pub use answer::{Answer, Receipt};
@@ -155,13 +154,19 @@ impl Cluster {
         }
     }
 
+    /// Whether a socket's private rooms must be among those that it enters and exits: Redis may refuse to let us hear them
+    /// all at once.
+    pub fn lists_private_rooms(&self) -> bool {
+        matches!(&self.bus, Bus::Redis(relay) if relay.routes.lacks_patterns())
+    }
+
     /// A socket is about to enter a namespace, and rooms in it.
-    pub fn enter(&self, namespace: &Name, rooms: &[CompactString]) -> Live {
+    pub fn enter<'a>(&self, namespace: &Name, rooms: impl IntoIterator<Item = &'a str>) -> Live {
         let Bus::Redis(relay) = &self.bus else {
             return Live::default();
         };
         let mut channels = relay.routes.of_namespace(namespace);
-        channels.extend(relay.routes.of_rooms(namespace, rooms.iter().map(|room| &**room)));
+        channels.extend(relay.routes.of_rooms(namespace, rooms));
         Live(relay.enter(channels))
     }
 

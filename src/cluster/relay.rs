@@ -263,8 +263,12 @@ impl Relay {
     pub(super) fn leave(&self, channels: impl IntoIterator<Item = Line>) {
         let now = Instant::now();
         let mut state = self.state.lock();
+        let was_waiting = state.table.next_lapse().is_some();
         for (name, purpose) in channels {
             state.table.leave(name, purpose, now);
+        }
+        if !was_waiting {
+            self.subscribe.notify_one(); // from now on there is something to give up
         }
     }
 
@@ -499,13 +503,28 @@ impl Relay {
                         let name = std::slice::from_ref(name);
                         let result = self.ask(name, is_pattern).await;
                         if let Err(Failure::Refused(words)) = &result {
-                            error!(channel = &*name[0], words, "Redis refuses a subscription");
+                            self.refused(&name[0], words);
                         }
-                        self.state.lock().table.settle(name, generation, result.is_ok());
+                        let is_live = result.is_ok() || is_pattern; // without patterns we go on by names
+                        self.state.lock().table.settle(name, generation, is_live);
                     }
                 }
                 Err(failure) => self.lost(&failure),
             }
+        }
+    }
+
+    /// Some managed Redis, and users who may hear a list of channels, allow no patterns.
+    fn refused(&self, name: &str, words: &str) {
+        if self
+            .purpose(name)
+            .is_some_and(|(purpose, _)| purpose == Purpose::Private)
+        {
+            if self.routes.do_without_patterns() {
+                warn!(words, "Redis refuses patterns: private rooms are subscribed one by one");
+            }
+        } else {
+            error!(channel = name, words, "Redis refuses a subscription");
         }
     }
 

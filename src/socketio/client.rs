@@ -14,6 +14,7 @@ use tracing::{debug, error, info, trace};
 use super::SocketIo;
 use super::announce::{self, Broadcasts, Movement};
 use super::arguments::logged;
+use super::connect::private_rooms;
 use super::parser::Parser;
 use super::relay::{self, Held};
 use super::rules::Rules;
@@ -66,6 +67,8 @@ pub(super) struct Socket {
     pub(super) id: SocketId,
     /// The id that others are shown, where knowing the real one means being able to take the session over.
     pub(super) alias: Option<SocketId>,
+    /// Whether its private rooms were listed when it entered.
+    pub(super) lists_private_rooms: bool,
     /// What it may still send.
     pub(super) bucket: Bucket,
     /// Rooms that it may be in: the limit, and those that it was put into.

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::client::payload::Packet;
-use crate::client::{DEADLINE, LOOK_AGAIN};
 use crate::client::socket::{Client, EVERY_CLIENT, Transport};
+use crate::client::{DEADLINE, LOOK_AGAIN};
 use crate::gateway::TestGateway;
 use crate::redis_server::TestRedis;
 
@@ -41,7 +41,8 @@ pub(crate) async fn gateway(redis: &TestRedis, settings: &str) -> TestGateway {
     gateway
 }
 
-const PRIVATE: &str = "[[namespace]]\nname = \"/\"\nmembers_only = false\n[[namespace]]\nname = \"/chat\"\nmembers_only = false\n";
+const PRIVATE: &str =
+    "[[namespace]]\nname = \"/\"\nmembers_only = false\n[[namespace]]\nname = \"/chat\"\nmembers_only = false\n";
 
 #[tokio::test]
 async fn a_room_spans_all_nodes_for_every_kind_of_client() {
@@ -55,7 +56,10 @@ async fn a_room_spans_all_nodes_for_every_kind_of_client() {
     for sender in 0..clients.len() {
         let event = json!(["hi", sender, {"text": "é€😀 \u{2028} \\ \"", "deep": [[null, true, 1.5, -3]]}]);
         let mut published = json!(["publish", "r"]);
-        published.as_array_mut().unwrap().extend(event.as_array().unwrap().clone());
+        published
+            .as_array_mut()
+            .unwrap()
+            .extend(event.as_array().unwrap().clone());
         assert_eq!(clients[sender].does(published).await, json!({"ok": true}));
         for (index, client) in clients.iter_mut().enumerate() {
             if index != sender {
@@ -80,14 +84,24 @@ async fn binary_stays_binary() {
         there.does(json!(["join", "b"])).await;
         here.does(json!(["join", "b"])).await;
         let text = r#"452-["publish","b","e",{"_placeholder":true,"num":1},{"_placeholder":true,"num":0},"x"]"#;
-        here.send_packets(&[Packet::text(text), Packet::Binary(vec![1, 2, 3]), Packet::Binary(vec![0; 300])])
-            .await;
+        here.send_packets(&[
+            Packet::text(text),
+            Packet::Binary(vec![1, 2, 3]),
+            Packet::Binary(vec![0; 300]),
+        ])
+        .await;
         let packet = there.packet().await;
         assert_eq!(packet.attachments, 2);
         let [first, second] = [there.next().await, there.next().await];
         let placeholder = |number: u64| json!({"_placeholder": true, "num": number});
-        let numbers = [packet.data[1]["num"].as_u64().unwrap(), packet.data[2]["num"].as_u64().unwrap()];
-        assert_eq!(packet.data, json!(["e", placeholder(numbers[0]), placeholder(numbers[1]), "x"]));
+        let numbers = [
+            packet.data[1]["num"].as_u64().unwrap(),
+            packet.data[2]["num"].as_u64().unwrap(),
+        ];
+        assert_eq!(
+            packet.data,
+            json!(["e", placeholder(numbers[0]), placeholder(numbers[1]), "x"])
+        );
         let attachments = [first, second];
         assert_eq!(attachments[numbers[0] as usize], Packet::Binary(vec![0; 300]));
         assert_eq!(attachments[numbers[1] as usize], Packet::Binary(vec![1, 2, 3]));
@@ -98,7 +112,11 @@ async fn binary_stays_binary() {
 async fn several_rooms_reach_each_member_once() {
     let fleet = Fleet::start(3, "").await;
     let mut clients = Vec::new();
-    for (gateway, rooms) in fleet.gateways.iter().zip([json!(["a", "b"]), json!(["b", "c"]), json!(["a", "b", "c"])]) {
+    for (gateway, rooms) in fleet
+        .gateways
+        .iter()
+        .zip([json!(["a", "b"]), json!(["b", "c"]), json!(["a", "b", "c"])])
+    {
         let mut client = Client::new(gateway).await;
         client.does(json!(["join", rooms])).await;
         clients.push(client);
@@ -118,7 +136,10 @@ async fn a_private_message_finds_its_socket_on_another_node() {
     sender.enter("/chat").await;
     for (transport, eio) in EVERY_CLIENT {
         let mut client = Client::join(&fleet.gateways[1], transport, eio).await;
-        let shown = client.does(json!(["join", "r"])).await["socket"].as_str().unwrap().to_owned();
+        let shown = client.does(json!(["join", "r"])).await["socket"]
+            .as_str()
+            .unwrap()
+            .to_owned();
         sender.does(json!(["publish", shown, "psst", 1])).await;
         client.hears(json!(["psst", 1])).await;
         // In another namespace as well, where ids of old clients begin with its name.
@@ -126,7 +147,9 @@ async fn a_private_message_finds_its_socket_on_another_node() {
         let answer = client.ask("/chat", &json!(["join", "r"])).await;
         let shown = answer[0]["socket"].as_str().unwrap().to_owned();
         sender.ask("/chat", &json!(["publish", shown, "psst", 2])).await;
-        let heard = client.find(|packet| packet.namespace == "/chat" && packet.kind == '2').await;
+        let heard = client
+            .find(|packet| packet.namespace == "/chat" && packet.kind == '2')
+            .await;
         assert_eq!(heard.data, json!(["psst", 2]));
     }
 }
@@ -183,7 +206,12 @@ async fn channels_of_a_node_without_clients_are_given_up() {
     assert_eq!(hearers(&fleet.redis, "socket.io#/#r#").await, ":1");
     client.does(json!(["leave", "r"])).await;
     drop(client);
-    for channel in ["socket.io#/#r#", "socket.io#/#", "socket.io-request#/#", "socket.io-response#/#"] {
+    for channel in [
+        "socket.io#/#r#",
+        "socket.io#/#",
+        "socket.io-request#/#",
+        "socket.io-response#/#",
+    ] {
         patiently(async {
             while hearers(&fleet.redis, channel).await != ":0" {
                 tokio::time::sleep(LOOK_AGAIN).await;
@@ -191,7 +219,8 @@ async fn channels_of_a_node_without_clients_are_given_up() {
         })
         .await;
     }
-    fleet.redis.shows(&["PUBSUB", "NUMPAT"], ":1").await; // servers of the first generation are always heard
+    // Servers of the first generation are always heard, and so is the root's private pattern.
+    fleet.redis.shows(&["PUBSUB", "NUMPAT"], ":2").await;
 }
 
 #[tokio::test]
@@ -243,7 +272,17 @@ async fn rubbish_on_the_channels_is_passed_over() {
         "socket.io#emitter",
         "socket.io#abcdef",
     ] {
-        for payload in ["", "{", "{}", "null", "\u{0}", "[1,2,3]", "{\"type\":99}", "{\"requestId\":{}}", &*long] {
+        for payload in [
+            "",
+            "{",
+            "{}",
+            "null",
+            "\u{0}",
+            "[1,2,3]",
+            "{\"type\":99}",
+            "{\"requestId\":{}}",
+            &*long,
+        ] {
             let told = fleet.redis.command(&["PUBLISH", channel, payload]).await;
             assert_eq!(told, ":1", "{channel}");
         }
@@ -252,4 +291,35 @@ async fn rubbish_on_the_channels_is_passed_over() {
     other.does(json!(["join", "r"])).await;
     other.does(json!(["publish", "r", "still here"])).await;
     client.hears(json!(["still here"])).await;
+}
+
+#[tokio::test]
+async fn a_redis_that_refuses_patterns_is_no_obstacle() {
+    // Rights to channels by their beginning are none to patterns.
+    let rules = [
+        "--user",
+        "default",
+        "on",
+        "nopass",
+        "~*",
+        "resetchannels",
+        "&socket.io*",
+        "+@all",
+    ];
+    let redis = TestRedis::start_with(&rules).await;
+    let gateways = [gateway(&redis, PRIVATE).await, gateway(&redis, PRIVATE).await];
+    let mut sender = Client::new(&gateways[0]).await;
+    for (transport, eio) in EVERY_CLIENT {
+        let mut client = Client::join(&gateways[1], transport, eio).await;
+        let shown = client.does(json!(["join", "r"])).await["socket"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        sender.does(json!(["publish", shown, "psst"])).await;
+        client.hears(json!(["psst"])).await;
+        sender.does(json!(["publish", "r", "hi"])).await;
+        client.hears(json!(["hi"])).await;
+        client.does(json!(["leave", "r"])).await;
+    }
+    assert_eq!(redis.command(&["PUBSUB", "NUMPAT"]).await, ":0");
 }

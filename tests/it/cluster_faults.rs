@@ -52,7 +52,10 @@ async fn a_redis_that_is_killed_and_comes_back_empty() {
     fleet.redis.kill().await;
     for gateway in &fleet.gateways {
         gateway.reaches("roomcast_relay_up", 0.0).await;
-        assert_eq!(gateway.admin_get("/readyz").await.json(), json!({"ready": true, "degraded": ["redis"]}));
+        assert_eq!(
+            gateway.admin_get("/readyz").await.json(),
+            json!({"ready": true, "degraded": ["redis"]})
+        );
     }
     for number in 0..20 {
         is_local(&mut all[0], json!(["publish", "r", "alone", number])).await;
@@ -73,7 +76,12 @@ async fn a_redis_that_is_killed_and_comes_back_empty() {
     late.hears(json!(["together"])).await;
     near.hears(json!(["together"])).await;
     for gateway in &fleet.gateways {
-        assert_eq!(gateway.metric("roomcast_disconnects_total{reason=\"transport_closed\"}").await, Some(0.0));
+        assert_eq!(
+            gateway
+                .metric("roomcast_disconnects_total{reason=\"transport_closed\"}")
+                .await,
+            Some(0.0)
+        );
     }
 }
 
@@ -87,7 +95,9 @@ async fn a_redis_that_hangs_is_found_and_nothing_comes_twice() {
     let started = Instant::now();
     // Published into the void: no answer comes before the node has given up on Redis.
     for number in 0..50 {
-        all[0].send(&format!("42{}", json!(["publish", "r", "void", number]))).await;
+        all[0]
+            .send(&format!("42{}", json!(["publish", "r", "void", number])))
+            .await;
     }
     for number in 0..50 {
         near.hears(json!(["void", number])).await;
@@ -98,7 +108,10 @@ async fn a_redis_that_hangs_is_found_and_nothing_comes_twice() {
     for gateway in &fleet.gateways {
         gateway.reaches("roomcast_relay_up", 0.0).await;
     }
-    println!("hung Redis: delivered after {found:?}, all found after {:?}", started.elapsed());
+    println!(
+        "hung Redis: delivered after {found:?}, all found after {:?}",
+        started.elapsed()
+    );
     fleet.redis.wake().await;
     for gateway in &fleet.gateways {
         gateway.reaches("roomcast_relay_up", 1.0).await;
@@ -174,9 +187,14 @@ async fn without_redis_a_node_that_needs_it_refuses_new_clients_and_keeps_the_ol
     let mut near = members(&fleet.gateways).await.remove(0);
     fleet.redis.kill().await;
     gateway.reaches("roomcast_relay_up", 0.0).await;
-    client.is_refused(json!(["publish", "r", "never"]), "unavailable", "Redis").await;
+    client
+        .is_refused(json!(["publish", "r", "never"]), "unavailable", "Redis")
+        .await;
     let ready = gateway.admin_get("/readyz").await;
-    assert_eq!((ready.status, ready.json()), (503, json!({"ready": false, "reasons": ["redis"]})));
+    assert_eq!(
+        (ready.status, ready.json()),
+        (503, json!({"ready": false, "reasons": ["redis"]}))
+    );
     let handshake = Request::get("/socket.io/?EIO=4&transport=polling");
     within(async {
         while crate::client::http::request(gateway.address, &handshake).await.status != 503 {
@@ -198,12 +216,29 @@ async fn without_redis_a_node_that_needs_it_refuses_new_clients_and_keeps_the_ol
 
 #[tokio::test]
 async fn rooms_that_redis_does_not_let_us_hear_are_not_joined() {
-    let rules = ["--user", "default", "on", "nopass", "~*", "resetchannels", "&socket.io*", "+@all"];
+    let rules = [
+        "--user",
+        "default",
+        "on",
+        "nopass",
+        "~*",
+        "resetchannels",
+        "&socket.io*",
+        "+@all",
+    ];
     let redis = TestRedis::start_with(&rules).await;
     let gateway = gateway(&redis, "").await;
     let mut client = Client::new(&gateway).await;
     client.does(json!(["join", "open"])).await;
-    let narrowed = ["ACL", "SETUSER", "default", "resetchannels", "&socket.io#/#", "&socket.io#/#open#", "&socket.io-*"];
+    let narrowed = [
+        "ACL",
+        "SETUSER",
+        "default",
+        "resetchannels",
+        "&socket.io#/#",
+        "&socket.io#/#open#",
+        "&socket.io-*",
+    ];
     // A user's open connections are cut where they hear more than they may.
     assert_eq!(redis.command(&narrowed).await, "+OK");
     gateway.reaches("roomcast_relay_reconnects_total", 1.0).await;
@@ -261,6 +296,9 @@ async fn events_behind_a_join_wait_for_it_and_other_sockets_do_not() {
         assert_eq!(answer.data[0]["ok"], true, "{}", answer.data);
         answered.extend(answer.id);
     }
-    assert_eq!(answered[0], 1, "the join first; what came of the publishing is known when it is known");
+    assert_eq!(
+        answered[0], 1,
+        "the join first; what came of the publishing is known when it is known"
+    );
     fleet.redis.wake().await;
 }

@@ -35,9 +35,14 @@ async fn publish(mut client: Client, publisher: u64) -> Client {
             2 => json!(ROOMS),
             _ => json!([ROOMS[0], ROOMS[2]]),
         };
-        client.send(&format!("42{}", json!(["publish", rooms, "e", publisher, n]))).await;
+        client
+            .send(&format!("42{}", json!(["publish", rooms, "e", publisher, n])))
+            .await;
     }
-    assert_eq!(client.call(json!(["publish", "nobody", "last"])).await, json!({"ok": true}));
+    assert_eq!(
+        client.call(json!(["publish", "nobody", "last"])).await,
+        json!({"ok": true})
+    );
     client
 }
 
@@ -85,7 +90,11 @@ async fn wander(mut client: Client, seed: u64) -> Vec<Message> {
 /// Two members' rows agree where both heard something.
 #[track_caller]
 fn agree(one: &[Message], other: &[Message]) {
-    let places: HashMap<_, _> = one.iter().enumerate().map(|(place, message)| (*message, place)).collect();
+    let places: HashMap<_, _> = one
+        .iter()
+        .enumerate()
+        .map(|(place, message)| (*message, place))
+        .collect();
     let common: Vec<_> = other.iter().filter_map(|message| places.get(message)).collect();
     assert!(common.is_sorted(), "two members heard two orders");
 }
@@ -128,7 +137,10 @@ async fn members_on_all_nodes_hear_everything_once_and_in_one_order() {
         assert_eq!(once, *expected);
         let mut last: BTreeMap<u64, u64> = BTreeMap::new();
         for (publisher, n) in heard {
-            assert!(last.insert(*publisher, *n).is_none_or(|before| before < *n), "of one publisher, in another order");
+            assert!(
+                last.insert(*publisher, *n).is_none_or(|before| before < *n),
+                "of one publisher, in another order"
+            );
         }
     }
     let wandered = wanderers.join_all().await;
