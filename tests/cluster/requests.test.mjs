@@ -163,6 +163,8 @@ describe('a server that answers null', () => {
     assert.equal(error, undefined);
     assert.deepEqual(answers.filter((answer) => answer !== null), [{ from: '4.8.4', number: 3 }]);
     assert.equal(answers.length, 2);
+    // It must not answer the next test's question while its connection is being closed.
+    await listener.unsubscribe();
     await Promise.all(published);
   });
 
