@@ -250,7 +250,7 @@ impl Client {
     }
 
     fn decode<'a>(&self, text: &'a str) -> Result<Packet<'a>, Reason> {
-        Packet::decode(text, self.shared.limits.attachments).map_err(|error| {
+        Packet::decode(text, self.session.version(), self.shared.limits.attachments).map_err(|error| {
             debug!("{error}");
             Reason::Malformed
         })
