@@ -7,9 +7,10 @@
  */
 
 import { cut, join } from './payloads.mjs';
+import { PAYLOAD_BYTES_MAX } from './reference.mjs';
 
 /** What a request is told before its version counts. */
-const REFUSALS = ['', 'Transport unknown', 'Session ID unknown', 'Bad handshake method', 'Bad request'];
+const REFUSALS = ['Transport unknown', 'Session ID unknown', 'Bad handshake method', 'Bad request'];
 
 /** A packet that every server ends the session over. */
 const FATAL = '7';
@@ -30,6 +31,8 @@ const refusal = (item, code, message) => (isUpgrade(item) ? { status: 400, text:
 
 const isUtf8 = (bytes) => Buffer.from(bytes.toString()).equals(bytes);
 
+const isTooLong = (bytes) => bytes.length > PAYLOAD_BYTES_MAX;
+
 /** How deep arrays and objects are nested in each other. */
 function depth(json) {
   let [deepest, open, inString] = [0, 0, false];
@@ -44,6 +47,14 @@ function depth(json) {
 }
 
 export const DIFFERENCES = [
+  {
+    name: 'a body that is not UTF-8',
+    why: 'Node replaces what it cannot read',
+    body(post, { eio }) {
+      const isText = eio === '4' || post.headers?.['Content-Type'] !== 'application/octet-stream';
+      return isText && !isUtf8(post.body) ? { ...post, body: join([FATAL], eio) } : post;
+    },
+  },
   {
     name: 'a POST that cannot be read',
     why: 'Node answers "ok", and also to what is sent while it closes the session; the gateway says that it is wrong',
@@ -77,6 +88,7 @@ export const DIFFERENCES = [
     why: 'Node takes it for version 3',
     outcome(item, theirs) {
       if (item.kind !== 'request' || isKnown(item)) return theirs;
+      if (item.method === 'HEAD') return { ...theirs, status: 400 };
       if (REFUSALS.includes(theirs.message ?? theirs.text)) return theirs;
       return query(item, 'sid')
         ? { ...refusal(item, 3, 'Bad request'), delivered: [] }
@@ -95,7 +107,7 @@ export const DIFFERENCES = [
     name: 'the answer to a v3 ping that carries data',
     why: 'Node leaves the data out, which the protocol asks for',
     outcome(item, theirs, ours) {
-      if (item.eio === '4' || item.kind === 'probe' || !theirs.packets || !ours.packets) return theirs;
+      if (item.eio === '4' || !theirs.packets || !ours.packets) return theirs;
       const isPong = (packet) => packet.startsWith('{"kind":"pong"');
       const [pongs, others] = [ours.packets.filter(isPong), theirs.packets.filter((packet) => !isPong(packet))];
       return pongs.length + others.length === theirs.packets.length ? { ...theirs, packets: [...others, ...pongs].sort() } : theirs;
@@ -138,6 +150,16 @@ export const DIFFERENCES = [
     isApart: (packet, { eio }) => eio !== '4' && /^(\/\/|.*[^\w/?=&%.~,-])/s.test(GRAMMAR.exec(packet)?.groups.namespace ?? ''),
   },
   {
+    name: 'base64 that is none',
+    why: 'Node skips what it cannot read',
+    packet(packet, { eio }) {
+      if (typeof packet !== 'string' || !packet.startsWith('b')) return undefined;
+      const [, digits, padding] = /^([\w+/-]*)(=*)$/.exec(packet.slice(eio === '4' ? 1 : 2)) ?? [];
+      const rest = (digits?.length ?? 1) % 4;
+      return rest === 1 || padding.length > (4 - rest) % 4 ? FATAL : undefined;
+    },
+  },
+  {
     name: 'a close packet on a WebSocket',
     why: 'Node ignores it',
     packet: (packet, { transport }) => (transport === 'websocket' && /^1/.test(packet) ? FATAL : undefined),
@@ -151,11 +173,11 @@ export const DIFFERENCES = [
     },
   },
   {
-    name: 'white space before the JSON',
-    why: 'Node reads it as the id 0',
+    name: 'white space before the JSON or for a type',
+    why: 'Node reads it as the number 0',
     packet(packet) {
       const { json } = GRAMMAR.exec(packet)?.groups ?? {};
-      return /^\s/.test(json) ? FATAL : undefined;
+      return /^\s/.test(json) || /^4\s/.test(packet) ? FATAL : undefined;
     },
   },
   {
@@ -188,14 +210,6 @@ export const DIFFERENCES = [
         return typeof name === 'string' && name !== '' && Buffer.byteLength(name) <= 256 && !['presence', 'expired'].includes(name);
       };
       return { ...theirs, delivered: theirs.delivered.filter(isRelayed) };
-    },
-  },
-  {
-    name: 'a body that is not UTF-8',
-    why: 'Node replaces what it cannot read',
-    body(post, { eio }) {
-      const isText = eio === '4' || post.headers?.['Content-Type'] !== 'application/octet-stream';
-      return isText && !isUtf8(post.body) ? { ...post, body: join([FATAL], eio) } : post;
     },
   },
   {
@@ -236,15 +250,16 @@ export function translated(item, note) {
       if (replaced !== undefined) note(name);
       return replaced ?? part;
     };
-    if (packet && messages && item.kind !== 'probe') {
+    if (packet && messages) {
       messages = messages.map((message) => {
-        if (!message.binary && !isUtf8(message.data)) return message;
+        if (isTooLong(message.data) || (!message.binary && !isUtf8(message.data))) return message;
         const replaced = replace('websocket')(message.binary ? message.data : message.data.toString());
         return { data: Buffer.from(replaced), binary: typeof replaced !== 'string' };
       });
     }
     if (packet && posts) {
       posts = posts.map((post) => {
+        if (isTooLong(post.body)) return post;
         const isBinary = post.headers?.['Content-Type'] === 'application/octet-stream';
         const { packets, isWhole } = cut(post.body, item.eio, isBinary);
         const changed = packets.map(replace('polling', isBinary));
@@ -254,7 +269,7 @@ export function translated(item, note) {
     }
     if (body && posts) {
       posts = posts.map((post) => {
-        const changed = body(post, item);
+        const changed = isTooLong(post.body) ? post : body(post, item);
         if (changed !== post) note(name);
         return changed;
       });

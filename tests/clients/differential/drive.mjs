@@ -96,8 +96,10 @@ class Polling {
   /** Polls until a namespace is entered; how the session ended where it is not. */
   async enter(namespace) {
     const answer = await this.send(connect(namespace));
-    if (answer.status !== 200) return 'closed';
-    return this.until(namespace);
+    if (answer.status === 200) return this.until(namespace);
+    // A session that the server ended keeps its last words for a poll.
+    await http(this.port, 'GET', this.path, { headers: ORIGIN });
+    return 'closed';
   }
 
   /** As `enter`, where the namespace is entered without asking. */
