@@ -31,7 +31,7 @@ use crate::protocol::payload::PayloadForm;
 const PACKETS_PER_POLL_MAX: usize = 1024;
 
 /// The same for python-engineio's clients, which refuse an answer with more.
-const PACKETS_PER_POLL_MAX_PYTHON: usize = 16;
+pub(super) const PACKETS_PER_POLL_MAX_PYTHON: usize = 16;
 
 /// Where a request comes from.
 #[derive(Clone, Debug)]

@@ -7,6 +7,7 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 use super::directory::{Mail, Mailbox, Post, Reply};
+use super::handshake::PACKETS_PER_POLL_MAX_PYTHON;
 use super::lifecycle::{Input, Output};
 use super::session::{Rules, poll_read};
 use super::websocket::{self, Frame, FrameReader, Opened};
@@ -215,17 +216,27 @@ impl Polling {
     /// Says goodbye to the client: with a noop where it left itself, else with a close behind what waits. False while
     /// there is no poll to answer.
     pub(super) fn poll_goodbye(&mut self, rules: &mut Rules, has_left: bool, cx: &mut Context<'_>) -> Poll<()> {
+        // After a close packet python-engineio's clients do not come back; after a poll that fails they do.
+        let stays_away = !has_left && self.packets_max == PACKETS_PER_POLL_MAX_PYTHON;
         rules.outbox.register(cx);
         loop {
             if self.parked.is_some() {
                 let close = Arc::clone(&rules.engine.packets.close);
+                if stays_away && !rules.outbox.is_empty() {
+                    self.answer(rules, None);
+                    continue;
+                }
+                if stays_away && let Some(parked) = self.parked.take() {
+                    let _ = parked.send(Reply::Gone);
+                    return Poll::Ready(());
+                }
                 self.answer(rules, (!has_left).then_some(&close));
                 return Poll::Ready(());
             }
             match self.mailbox.take() {
                 Some(Mail::Poll(reply)) => {
                     self.parked = Some(reply);
-                    if rules.outbox.is_empty() {
+                    if rules.outbox.is_empty() && !stays_away {
                         rules.push(Arc::clone(&rules.engine.packets.noop)); // as Node's server
                     }
                 }
