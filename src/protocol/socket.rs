@@ -257,7 +257,7 @@ mod tests {
     use super::*;
 
     fn decode(text: &str) -> Result<Packet<'_>, PacketError> {
-        Packet::decode(text, 10)
+        Packet::decode(text, Version::V3, 10)
     }
 
     /// An event without anything in it.

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use serde_json::Value;
 
+use super::super::Version;
 use super::super::socket::{Kind, Packet, PacketError};
 use super::{Decoded, encode};
 
