@@ -250,7 +250,7 @@ impl Client {
     }
 
     fn decode<'a>(&self, text: &'a str) -> Result<Packet<'a>, Reason> {
-        Packet::decode(text, self.shared.limits.attachments).map_err(|error| {
+        Packet::decode(text, self.session.version(), self.shared.limits.attachments).map_err(|error| {
             debug!("{error}");
             Reason::Malformed
         })
@@ -309,7 +309,10 @@ impl Client {
             .iter()
             .position(|socket| *socket.namespace == *namespace)
             .ok_or_else(|| {
-                debug!(namespace, "a packet for a namespace that was not entered");
+                debug!(
+                    namespace = without_query(namespace),
+                    "a packet for a namespace that was not entered"
+                );
                 Reason::Malformed
             })
     }
@@ -330,6 +333,11 @@ impl Client {
         self.has_left = false;
         self.send_out(presence, None);
     }
+}
+
+/// A namespace for the log: without what stands behind a question mark, which may be a secret.
+pub(super) fn without_query(namespace: &str) -> &str {
+    namespace.split('?').next().unwrap_or_default()
 }
 
 /// A packet for the log: cut, and without what clients connect with, which may be a secret.
