@@ -32,7 +32,7 @@ use crate::protocol::payload::PayloadForm;
 const PACKETS_PER_POLL_MAX: usize = 1024;
 
 /// The same for python-engineio's clients, which refuse an answer with more.
-const PACKETS_PER_POLL_MAX_PYTHON: usize = 16;
+pub(super) const PACKETS_PER_POLL_MAX_PYTHON: usize = 16;
 
 /// Where a request comes from.
 #[derive(Clone, Debug)]
@@ -179,7 +179,7 @@ impl Engine {
         }
     }
 
-    /// `is` says whether the request is an upgrade, and whether it is a GET.
+    /// `is` says whether the request is an upgrade, which only a GET may ask for, and whether it is a GET.
     fn admit_to_session(
         &self,
         sid: &str,
@@ -196,7 +196,7 @@ impl Engine {
             return Err(Refusal::BadRequest);
         }
         match (transport, &entry.mailbox) {
-            (TransportName::Websocket, _) if is_upgrade => Ok(Admitted::Probe(entry)),
+            (TransportName::Websocket, _) if is_upgrade && is_get => Ok(Admitted::Probe(entry)),
             (TransportName::Polling, Some(mailbox)) if entry.outbox.socket().is_none() && !is_upgrade => {
                 let mailbox = Arc::clone(mailbox);
                 Ok(Admitted::Request(entry, mailbox))

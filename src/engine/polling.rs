@@ -7,9 +7,10 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 use super::directory::{Mail, Mailbox, Post, Reply};
+use super::handshake::PACKETS_PER_POLL_MAX_PYTHON;
 use super::lifecycle::{Input, Output};
 use super::session::{Rules, poll_read};
-use super::websocket::{Frame, FrameReader, Opened};
+use super::websocket::{self, Frame, FrameReader, Opened};
 use crate::http::Lease;
 use crate::metrics::{Tally, Transport, Upgrade};
 use crate::protocol::encoded::{Encoded, WebSocketForm};
@@ -218,17 +219,27 @@ impl Polling {
     /// Says goodbye to the client: with a noop where it left itself, else with a close behind what waits. False while
     /// there is no poll to answer.
     pub(super) fn poll_goodbye(&mut self, rules: &mut Rules, has_left: bool, cx: &mut Context<'_>) -> Poll<()> {
+        // After a close packet python-engineio's clients do not come back; after a poll that fails they do.
+        let stays_away = !has_left && self.packets_max == PACKETS_PER_POLL_MAX_PYTHON;
         rules.outbox.register(cx);
         loop {
             if self.parked.is_some() {
                 let close = Arc::clone(&rules.engine.packets.close);
+                if stays_away && !rules.outbox.is_empty() {
+                    self.answer(rules, None);
+                    continue;
+                }
+                if stays_away && let Some(parked) = self.parked.take() {
+                    let _ = parked.send(Reply::Gone);
+                    return Poll::Ready(());
+                }
                 self.answer(rules, (!has_left).then_some(&close));
                 return Poll::Ready(());
             }
             match self.mailbox.take() {
                 Some(Mail::Poll(reply)) => {
                     self.parked = Some(reply);
-                    if rules.outbox.is_empty() {
+                    if rules.outbox.is_empty() && !stays_away {
                         rules.push(Arc::clone(&rules.engine.packets.noop)); // as Node's server
                     }
                 }
@@ -286,14 +297,20 @@ impl Probe {
         let now = Instant::now();
         let mut step = Step::Stay;
         let mut answers = 0;
-        let result = self.reader.feed(input, |frame| match step {
-            Step::Switch => rules.frame(frame, now),
-            Step::Lose => {}
-            Step::Stay => {
+        let mut pong = None;
+        let result = self.reader.feed(input, |frame| match (step, frame) {
+            // Of several pings in one go the last one is answered, as RFC 6455 §5.5.3 allows.
+            (_, Frame::Ping(payload)) => {
+                pong = Some(websocket::pong(payload));
+                rules.control(now);
+            }
+            (Step::Switch, frame) => rules.frame(frame, now),
+            (Step::Lose, _) => {}
+            (Step::Stay, frame) => {
                 let packet = match frame {
+                    Frame::Ping(_) => return,
                     Frame::Text(text) => decode_text(text, rules.version),
                     Frame::Binary(bytes) => decode_binary(bytes, rules.version),
-                    Frame::Ping(_) => return,
                     Frame::Close(_) => return step = Step::Lose,
                 };
                 let packet = packet.unwrap_or(Packet::Noop); // which no probe may say either
@@ -307,6 +324,11 @@ impl Probe {
         if answers > 0 && step != Step::Lose && !self.answer() {
             return Step::Lose;
         }
+        match (pong, step) {
+            (Some(pong), Step::Switch) => rules.push(Arc::new(pong)),
+            (Some(pong), Step::Stay) if !self.write(&pong) => return Step::Lose,
+            _ => {}
+        }
         match result {
             Ok(()) => step,
             Err(error) if step == Step::Switch => {
@@ -319,7 +341,10 @@ impl Probe {
 
     /// Answers the probe; false when not even that fits into the socket.
     fn answer(&self) -> bool {
-        let packet = Encoded::text(&["3probe"]);
+        self.write(&Encoded::text(&["3probe"]))
+    }
+
+    fn write(&self, packet: &Encoded) -> bool {
         let frames = packet.frames(self.form);
         self.socket
             .try_write(frames)
@@ -328,7 +353,7 @@ impl Probe {
 
     /// Closes the WebSocket, politely where it takes a frame.
     fn close(self) {
-        let packet = super::websocket::close_frame(None);
+        let packet = websocket::close_frame(None);
         let _ = self.socket.try_write(packet.frames(self.form));
     }
 }

@@ -433,7 +433,7 @@ impl Rules {
     }
 
     /// Counts a packet or frame that carries no message; a flood of them ends the session.
-    fn control(&mut self, now: std::time::Instant) {
+    pub(super) fn control(&mut self, now: std::time::Instant) {
         if now.duration_since(self.controls_since) > CONTROLS_WINDOW {
             (self.controls, self.controls_since) = (0, now);
         }

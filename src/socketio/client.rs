@@ -275,7 +275,7 @@ impl Client {
     }
 
     fn decode<'a>(&self, text: &'a str) -> Result<Packet<'a>, Reason> {
-        Packet::decode(text, self.shared.limits.attachments).map_err(|error| {
+        Packet::decode(text, self.session.version(), self.shared.limits.attachments).map_err(|error| {
             debug!("{error}");
             Reason::Malformed
         })
@@ -359,9 +359,9 @@ impl Client {
     /// Takes a socket out of the hub; what is to be told of that.
     fn forget(&self, socket: &Socket) -> Broadcasts {
         let rooms = self.shared.hub.remove(socket.key);
-        self.shared
-            .cluster
-            .exit(&socket.namespace, rooms.iter().map(|room| &**room));
+        let private = private_rooms(socket.lists_private_rooms, &socket.id, socket.alias.as_ref());
+        let channels = rooms.iter().map(|room| &**room).chain(private);
+        self.shared.cluster.exit(&socket.namespace, channels);
         self.shared.member_answers.forget(&socket.namespace, &rooms);
         self.shared.namespaces.release(&socket.namespace, &socket.rules);
         if let Some(index) = socket.rules.index {
@@ -376,7 +376,10 @@ impl Client {
             .iter()
             .position(|socket| *socket.namespace == *namespace)
             .ok_or_else(|| {
-                debug!(namespace, "a packet for a namespace that was not entered");
+                debug!(
+                    namespace = without_query(namespace),
+                    "a packet for a namespace that was not entered"
+                );
                 Reason::Malformed
             })
     }
@@ -397,6 +400,11 @@ impl Client {
         self.has_left = false;
         self.send_out(presence, relay::Reply::None);
     }
+}
+
+/// A namespace for the log: without what stands behind a question mark, which may be a secret.
+pub(super) fn without_query(namespace: &str) -> &str {
+    namespace.split('?').next().unwrap_or_default()
 }
 
 /// A packet for the log: cut, and without what clients connect with, which may be a secret.

@@ -7,7 +7,7 @@ use compact_str::CompactString;
 use tracing::debug;
 
 use super::SocketIo;
-use super::client::{Client, ROOT, Socket};
+use super::client::{Client, ROOT, Socket, without_query};
 use super::rules::{Found, Rules};
 use super::waiting::Settled;
 use crate::hub::{Facts, Name, NewSocket};
@@ -192,7 +192,7 @@ impl Client {
     }
 
     fn refuse_connect(&mut self, namespace: &str, message: &str) {
-        debug!(namespace, why = message, "refused");
+        debug!(namespace = without_query(namespace), why = message, "refused");
         let is_object = self.session.version() == Version::V4;
         self.session.send(socket::connect_error(namespace, message, is_object));
     }
