@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::task::AbortHandle;
 
 pub use answer::{Answer, Receipt};
 pub use config::Config;
@@ -109,6 +110,20 @@ impl Cluster {
     pub async fn settle(&self, patience: Duration) {
         if let Some(mut up) = self.up() {
             let _ = tokio::time::timeout(patience, up.wait_for(|up| *up)).await;
+        }
+    }
+
+    /// Ends this task, which serves the cluster, when it is closed.
+    pub fn end_with_us(&self, task: AbortHandle) {
+        if let Bus::Redis(relay) = &self.bus {
+            relay.end_with_us(task);
+        }
+    }
+
+    /// Leaves the cluster.
+    pub fn close(&self) {
+        if let Bus::Redis(relay) = &self.bus {
+            relay.close();
         }
     }
 

@@ -8,6 +8,7 @@
 //! Nothing here waits for a client, and nothing is published twice. Lock order: relay → hub's queues.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -15,6 +16,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesOrdered;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::task::AbortHandle;
 use tracing::{debug, error, info, warn};
 
 use super::answer::{Answer, Receipt, count};
@@ -41,6 +43,9 @@ const SUBSCRIBE_MAX: usize = 1000;
 /// How often we publish something to ourselves.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Messages whose answers Redis owes. More wait in our own queue, where no timeout runs.
+const UNDER_WAY_MAX: usize = 1024;
+
 /// A probe that is not back after this time says that Redis is away.
 const PROBE_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -62,6 +67,9 @@ pub(super) struct Relay {
     /// A probe is wanted now.
     probe: Notify,
     up: watch::Sender<bool>,
+    /// The number behind the last message that Redis answered.
+    answered: AtomicU64,
+    tasks: Mutex<Vec<AbortHandle>>,
 }
 
 #[derive(Debug)]
@@ -73,10 +81,18 @@ struct State {
     table: Table,
     ledger: Ledger,
     away_since: Instant,
-    /// Number of the last probe, and when it was sent.
-    probe: (u64, Instant),
+    probe: Probe,
     /// When one came back last.
     probed: Instant,
+}
+
+/// The last probe that was sent.
+#[derive(Clone, Copy, Debug)]
+struct Probe {
+    number: u64,
+    sent: Instant,
+    /// Redis had answered all messages before this one, so they come back before the probe, or never.
+    answered: u64,
 }
 
 /// Room for one broadcast on all its way.
@@ -132,7 +148,11 @@ impl Relay {
                 table,
                 ledger,
                 away_since: now,
-                probe: (0, now),
+                probe: Probe {
+                    number: 0,
+                    sent: now,
+                    answered: 0,
+                },
                 probed: now,
             }),
             outgoing,
@@ -140,11 +160,26 @@ impl Relay {
             subscribe: Notify::new(),
             probe: Notify::new(),
             up: watch::Sender::new(false),
+            answered: AtomicU64::new(0),
+            tasks: Mutex::default(),
         });
-        tokio::spawn(Arc::clone(&relay).publish_all(queue));
-        tokio::spawn(Arc::clone(&relay).keep_subscribed());
-        tokio::spawn(Arc::clone(&relay).keep_probing());
+        let tasks = [
+            tokio::spawn(Arc::clone(&relay).publish_all(queue)).abort_handle(),
+            tokio::spawn(Arc::clone(&relay).keep_subscribed()).abort_handle(),
+            tokio::spawn(Arc::clone(&relay).keep_probing()).abort_handle(),
+        ];
+        relay.tasks.lock().extend(tasks);
         relay
+    }
+
+    /// Ends this task with the relay.
+    pub(super) fn end_with_us(&self, task: AbortHandle) {
+        self.tasks.lock().push(task);
+    }
+
+    /// Ends everything that runs for the relay.
+    pub(super) fn close(&self) {
+        self.tasks.lock().drain(..).for_each(|task| task.abort());
     }
 
     /// Whether what we publish comes back, and every change of that.
@@ -366,15 +401,18 @@ impl Relay {
             .and_then(|text| text.parse::<u64>().ok());
         let mut state = self.state.lock();
         let now = Instant::now();
-        let (last, sent) = state.probe;
-        if number != Some(last) {
+        let probe = state.probe;
+        if number != Some(probe.number) {
             return;
         }
         state.probed = now;
-        self.metrics
-            .relay
-            .latency
-            .observe(now.duration_since(sent).as_secs_f64());
+        let latency = now.duration_since(probe.sent);
+        self.metrics.relay.latency.observe(latency.as_secs_f64());
+        for pending in state.ledger.give_up_before(probe.answered) {
+            self.metrics.relay.lost.inc();
+            self.hub
+                .broadcast(pending.broadcast, pending.reservation, pending.origin);
+        }
         if state.is_up || !state.is_subscribed || !self.redis.is_publisher_up() {
             return;
         }
@@ -395,7 +433,7 @@ impl Relay {
         let mut under_way = FuturesOrdered::new();
         loop {
             tokio::select! {
-                Some(outgoing) = queue.recv() => {
+                Some(outgoing) = queue.recv(), if under_way.len() < UNDER_WAY_MAX => {
                     let Outgoing { channel, payload, published } = outgoing;
                     let answer = self.redis.publish(channel, payload);
                     under_way.push_back(async move { (answer.await, published) });
@@ -411,6 +449,7 @@ impl Relay {
         let receipt = match result {
             Ok(_) => {
                 self.metrics.relay.published.inc();
+                self.answered.fetch_max(published.number + 1, Ordering::AcqRel);
                 Receipt::Relayed
             }
             Err(failure) => self.failed(&failure, &published),
@@ -579,8 +618,12 @@ impl Relay {
                     self.redis.reset_subscriber();
                     continue;
                 }
-                state.probe = (state.probe.0 + 1, now);
-                state.probe.0
+                state.probe = Probe {
+                    number: state.probe.number + 1,
+                    sent: now,
+                    answered: self.answered.load(Ordering::Acquire),
+                };
+                state.probe.number
             };
             if !self.redis.is_publisher_up() {
                 continue;

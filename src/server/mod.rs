@@ -260,6 +260,7 @@ impl Server {
         parts.admin.metrics.draining.set(1);
         let ended = drain(&config.drain, &parts.engine, &parts.health, &mut stop).await;
         info!(clean = ended == Ended::Clean, "stopped");
+        parts.cluster.close();
         drop(files);
         drop(closed);
         ended
@@ -306,10 +307,11 @@ impl Parts {
             Arc::clone(&metrics),
         ));
         if let Some(hearing) = hearing {
-            tokio::spawn(socketio::obey(hearing, Arc::clone(&socketio)));
+            let obeys = tokio::spawn(socketio::obey(hearing, Arc::clone(&socketio)));
+            cluster.end_with_us(obeys.abort_handle());
         }
         if let Some(up) = cluster.up().filter(|_| needs_redis) {
-            tokio::spawn(follow(up, Arc::clone(&engine)));
+            cluster.end_with_us(tokio::spawn(follow(up, Arc::clone(&engine))).abort_handle());
         }
         let has_demo = match server.demo {
             Demo::Fixed(wanted) => wanted,
