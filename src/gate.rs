@@ -17,6 +17,9 @@
 //! server closes the connection (`http::asks_for_websocket` tells both). After the upgrade the gate is taken away.
 //! It keeps no bytes but the beginning of a line that came in pieces, and must never let pass what it did not read.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
+
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};

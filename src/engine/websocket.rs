@@ -110,6 +110,12 @@ impl FrameReader {
         }
     }
 
+    /// Bytes that wait for more.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn held_bytes(&self) -> usize {
+        self.partial.len() + self.message.as_ref().map_or(0, |message| message.data.len())
+    }
+
     /// Reads what has come in; `input` is unmasked where it lies. Frames behind a close are not read.
     ///
     /// # Errors
