@@ -122,6 +122,7 @@ pub(crate) fn lifecycle(data: &[u8]) {
         version,
         now,
         heard: now,
+        pinged: now,
         is_websocket: mode & 2 != 0,
         probing_since: None,
         is_answered: false,
@@ -140,6 +141,8 @@ struct Life {
     now: Instant,
     /// When the client was last heard of on its transport.
     heard: Instant,
+    /// When it was asked for the last time.
+    pinged: Instant,
     is_websocket: bool,
     probing_since: Option<Instant>,
     is_answered: bool,
@@ -172,13 +175,20 @@ impl Life {
 
     fn tick(&mut self) -> bool {
         match self.session.on(Input::Tick, self.now) {
-            Output::Ping => assert_eq!(self.version, Version::V4),
+            Output::Ping => {
+                assert_eq!(self.version, Version::V4);
+                self.pinged = self.now;
+            }
             Output::ExpireProbe => {
                 let since = self.probing_since.take().expect("a probe");
                 assert!(since + UPGRADE_TIMEOUT <= self.now, "a probe has its time");
             }
             Output::Close(_) => {
-                assert!(self.heard + TIMEOUT <= self.now, "a client has its time");
+                let since = match self.version {
+                    Version::V3 => self.heard + INTERVAL,
+                    Version::V4 => self.pinged,
+                };
+                assert!(since + TIMEOUT <= self.now, "a client has its time");
                 return false;
             }
             Output::Nothing => {}

@@ -114,3 +114,6 @@ impl Engine {
         Arc::new(Encoded::text(&[&text]))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -43,7 +43,8 @@ fn scan<T: IntoIterator<Item = usize, IntoIter: Clone>>(data: &[u8], sizes: T) -
     Ok((scanner.place, scanner.length))
 }
 
-/// Reads whole requests, one after the other, and returns what is behind the last; `None` where a WebSocket begins.
+/// Reads whole requests, one after the other, and returns what is behind the last; `None` where a WebSocket begins, or hyper
+/// refuses by itself.
 ///
 /// # Panics
 /// Where a request could be read in two ways.
@@ -73,6 +74,9 @@ fn simple_reading(mut rest: &[u8]) -> Option<&[u8]> {
                 line[..colon].to_ascii_lowercase(),
                 line[colon + 1..].to_ascii_lowercase(),
             );
+            if name.trim_ascii_end() != name {
+                return None; // hyper refuses the request
+            }
             match &name[..] {
                 b"content-length" => lengths.push(value),
                 b"transfer-encoding" => codings.push(value),
