@@ -9,6 +9,8 @@
 //! ```
 
 mod delivery;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod shard;
 mod target;
 
