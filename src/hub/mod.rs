@@ -10,6 +10,8 @@
 
 mod acks;
 mod delivery;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod shard;
 mod target;
 

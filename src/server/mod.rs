@@ -3,6 +3,8 @@
 mod accept;
 mod bundle;
 mod connection;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod listener;
 mod proxy_protocol;
 mod supervisor;

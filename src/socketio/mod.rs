@@ -6,9 +6,12 @@ mod client;
 pub mod config;
 mod connect;
 mod event;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod membership;
 mod obey;
 mod parser;
+mod partial;
 mod pattern;
 mod relay;
 mod rules;

@@ -59,6 +59,7 @@ mod rules_configured;
 mod rules_refused;
 mod secrets;
 mod shown_ids;
+mod slow_clients;
 mod smuggling;
 mod socketio_packets;
 mod stamp;
