@@ -4,7 +4,7 @@
 const TLS: &str = "TLS comes with a later version; until then a proxy in front can do it";
 const LIMIT: &str = "this limit comes with a later version; until then there is none";
 const CLUSTER: &str =
-    "requests for sessions of other nodes are passed on by a later version; until then balancers must be sticky";
+    "passing requests on to the node of their session comes with a later version; until then balancers must be sticky";
 const MODE: &str = "this wire comes with a later version; until then there is \"pubsub\"";
 const TOKEN: &str = "tokens come with a later version; until then every client is let in";
 const AUTH: &str = "tokens and webhooks come with a later version; so far there is only \"none\"";
