@@ -217,7 +217,7 @@ impl Client {
         self.partial = Some(Box::new(Partial {
             text,
             missing,
-            attachments: Vec::with_capacity(missing),
+            attachments: Vec::new(), // what is announced need not come
             bytes,
             by,
         }));
