@@ -230,7 +230,9 @@ impl Client {
             return Err(Reason::Malformed);
         };
         partial.bytes += attachment.len();
-        if partial.bytes > self.shared.payload_bytes_max {
+        // Empty ones take room as well, where there is no limit on their number.
+        let kept = partial.attachments.len() * size_of::<Bytes>();
+        if partial.bytes.max(kept) > self.shared.payload_bytes_max {
             return Err(Reason::TooLarge);
         }
         partial.attachments.push(attachment);
