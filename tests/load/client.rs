@@ -23,6 +23,7 @@ pub(crate) const BINARY: u8 = 0x82;
 pub(crate) const CLOSE: u8 = 0x88;
 /// Without FIN.
 pub(crate) const TEXT_START: u8 = 0x01;
+pub(crate) const BINARY_START: u8 = 0x02;
 pub(crate) const CONTINUATION: u8 = 0x00;
 
 /// The path of a WebSocket handshake.
@@ -85,8 +86,8 @@ impl Connection {
     }
 
     async fn fill(&mut self) -> io::Result<()> {
-        let mut bytes = [0; 4096]; // a client that waits keeps nothing
-        within(async { self.stream.readable().await }).await?;
+        within(self.stream.readable()).await?;
+        let mut bytes = [0; 16 * 1024]; // a client that waits keeps nothing
         match self.stream.try_read(&mut bytes) {
             Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(count) => {

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use serde_json::Value;
 
 /// How long to wait before looking at a fact again.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Time for the process to start and for an answer of its admin port.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -116,6 +116,12 @@ impl Gateway {
     /// The sum of all series that begin like this.
     pub(crate) fn metric(&self, start: &str) -> f64 {
         sum(&self.metrics(), start)
+    }
+
+    /// Several such sums at one time.
+    pub(crate) fn metrics_of<const N: usize>(&self, starts: [&str; N]) -> [f64; N] {
+        let metrics = self.metrics();
+        starts.map(|start| sum(&metrics, start))
     }
 
     /// How many sessions ended for this reason.
