@@ -29,7 +29,7 @@ const SEED: u64 = 0x526f_6f6d;
 /// table more than a hundred bytes. What the allocator keeps varies by less, once the first half has shaped it.
 const BYTES_A_CLIENT_MAX: u64 = 64;
 
-/// Time until everything is gone: the longest goodbye, for a poll that never comes, is 30 seconds.
+/// Time until everything is gone: a client that left while no poll was under way is waited for for ten seconds.
 const QUIET: Duration = Duration::from_secs(60);
 
 /// All timeouts are short, and little fits into an outbox.
@@ -172,17 +172,18 @@ async fn vanish_while_polling(client: &mut Connection, dice: &mut StdRng) -> io:
     }
     match depth {
         2 => {
-            client
-                .write(format!("GET {session} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes())
-                .await
-        } // a parked poll
+            let poll = format!("GET {session} HTTP/1.1\r\nHost: a\r\n\r\n"); // nothing will answer it
+            client.write(poll.as_bytes()).await
+        }
         3 => {
-            client
-                .write([&*post_head(&session, 40_000), &"4".repeat(20_000)].concat().as_bytes())
-                .await
+            let half = [&*post_head(&session, 40_000), &"4".repeat(20_000)].concat();
+            client.write(half.as_bytes()).await
         }
         4 => client.post(&session, b"1").await.map(drop), // the client's own goodbye
-        5 => client.post(&session, b"42[\"x\",").await.map(drop),
+        5 => {
+            client.post(&session, b"42[\"x\",").await?;
+            client.get(&session).await.map(drop) // the session waits half a minute for whoever does not come to hear this
+        }
         6 => client
             .post(&session, b"451-[\"x\",{\"_placeholder\":true,\"num\":0}]")
             .await

@@ -80,7 +80,7 @@ async fn five_thousand_slow_connections_keep_nobody_out() {
 
 /// A whole client: handshake, namespace, room, and away.
 async fn good(address: SocketAddr, number: u64) -> io::Result<()> {
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         let mut client = Connection::client(address).await?;
         client.does("[\"join\",\"room\"]").await?;
         client.reset();
