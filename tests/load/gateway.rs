@@ -102,15 +102,7 @@ impl Gateway {
 
     /// The text of the metrics.
     pub(crate) fn metrics(&self) -> String {
-        let mut stream = TcpStream::connect(self.admin).unwrap();
-        stream.set_read_timeout(Some(DEADLINE)).unwrap();
-        stream
-            .write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-            .unwrap();
-        let mut text = String::new();
-        stream.read_to_string(&mut text).unwrap();
-        assert!(text.starts_with("HTTP/1.1 200"), "{text}");
-        text
+        metrics(self.admin)
     }
 
     /// The sum of all series that begin like this.
@@ -213,7 +205,20 @@ fn listening(line: &str) -> Option<(SocketAddr, SocketAddr)> {
     Some((address("clients")?, address("admin")?))
 }
 
-fn sum(metrics: &str, start: &str) -> f64 {
+/// The text of the metrics at this admin port.
+pub(crate) fn metrics(admin: SocketAddr) -> String {
+    let mut stream = TcpStream::connect(admin).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    stream
+        .write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        .unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    assert!(text.starts_with("HTTP/1.1 200"), "{text}");
+    text
+}
+
+pub(crate) fn sum(metrics: &str, start: &str) -> f64 {
     let values: Vec<f64> = metrics
         .lines()
         .filter(|line| line.starts_with(start))

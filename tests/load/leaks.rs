@@ -33,7 +33,7 @@ const BYTES_A_CLIENT_MAX: u64 = 64;
 const QUIET: Duration = Duration::from_secs(60);
 
 /// All timeouts are short, and little fits into an outbox.
-const SETTINGS: &str = r#"
+pub(crate) const SETTINGS: &str = r#"
 engine.ping_interval = "1s"
 engine.ping_timeout = "1s"
 engine.upgrade_timeout = "1s"
@@ -55,12 +55,12 @@ async fn a_hundred_thousand_clients_leave_nothing_behind() {
     let _alone = alone().await;
     let gateway = Gateway::start(SETTINGS);
     // What is made once, for the first client of each kind, is no leak.
-    churn(&gateway, 0..2_000).await;
+    churn(gateway.address, 0..2_000).await;
     let before = quiet(&gateway, None).await;
     let (mut resident, mut seconds) = (Vec::new(), Vec::new());
     for half in [0..CLIENTS / 2, CLIENTS / 2..CLIENTS] {
         let started = Instant::now();
-        churn(&gateway, half).await;
+        churn(gateway.address, half).await;
         seconds.push(started.elapsed().as_secs_f64());
         quiet(&gateway, Some(before)).await;
         resident.push(gateway.resident_bytes());
@@ -105,8 +105,8 @@ async fn quiet(gateway: &Gateway, before: Option<Holdings>) -> Holdings {
     until(QUIET, || Some(gateway.holdings()).filter(is_quiet), state).await
 }
 
-async fn churn(gateway: &Gateway, numbers: std::ops::Range<u64>) {
-    let (address, first) = (gateway.address, numbers.start);
+pub(crate) async fn churn(address: SocketAddr, numbers: std::ops::Range<u64>) {
+    let first = numbers.start;
     let failures = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&failures);
     let all = for_each(numbers.end - first, WIDTH, move |number| {

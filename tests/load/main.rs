@@ -7,18 +7,25 @@
 mod client;
 mod gateway;
 mod idle;
+mod inside;
 mod leaks;
 mod memory;
 mod slow_connections;
 mod slow_members;
 mod storm;
 
+use std::alloc::System;
 use std::time::Duration;
 
+use cap::Cap;
 use tokio::sync::{Mutex, MutexGuard};
 
 /// Descriptors that the largest of these tests need in this process.
 const DESCRIPTORS: u64 = 12_000;
+
+/// Counts what this process has allocated, for the test that runs a gateway in it.
+#[global_allocator]
+static ALLOCATED: Cap<System> = Cap::new(System, usize::MAX);
 
 /// Takes the machine for one test.
 async fn alone() -> MutexGuard<'static, ()> {
