@@ -279,6 +279,13 @@ impl Polling {
     }
 }
 
+/// The session is over, or goes on on its WebSocket.
+impl Drop for Polling {
+    fn drop(&mut self) {
+        self.mailbox.close();
+    }
+}
+
 /// Writes packets as the body of an answer, and counts them as sent.
 pub(super) fn encode_counted(packets: &[Arc<Encoded>], form: PayloadForm, rules: &Rules) -> Payload {
     let payload = payload::encode(packets, form);

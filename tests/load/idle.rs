@@ -14,7 +14,7 @@ const CLIENTS: u64 = 10_000;
 const WIDTH: usize = 200;
 
 /// How long they are watched. More by hand: `ROOMCAST_LOAD_IDLE_SECONDS` watches longer, at the default interval.
-const WATCHED: Duration = Duration::from_secs(25);
+const WATCHED: Duration = Duration::from_secs(20);
 
 /// The interval of heartbeats while nobody asks for more, and the default one.
 const INTERVAL_SECONDS: f64 = 5.0;

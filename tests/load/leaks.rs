@@ -25,8 +25,8 @@ const WIDTH: usize = 1_000;
 /// What each client does follows from this and its number.
 const SEED: u64 = 0x526f_6f6d;
 
-/// What is forgotten for each client must be less than this, on average: a session is a few kilobytes, its entry in any
-/// table more than a hundred bytes. What the allocator keeps varies by less, once the first half has shaped it.
+/// What is forgotten for each client must be less than this, on average. What the allocator keeps for later varies by
+/// less, as the first half has shaped it; it would hide some hundred bytes a client, for which there is `inside.rs`.
 const BYTES_A_CLIENT_MAX: u64 = 64;
 
 /// Time until everything is gone: a client that left while no poll was under way is waited for for ten seconds.
@@ -112,8 +112,12 @@ pub(crate) async fn churn(address: SocketAddr, numbers: std::ops::Range<u64>) {
     let all = for_each(numbers.end - first, WIDTH, move |number| {
         let counted = Arc::clone(&counted);
         async move {
-            if live(address, first + number).await.is_err() {
-                counted.fetch_add(1, Ordering::Relaxed); // the gateway was faster
+            match live(address, first + number).await {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => panic!("client {}: {error}", first + number),
+                Err(_) => {
+                    counted.fetch_add(1, Ordering::Relaxed); // the gateway was faster
+                }
             }
         }
     });
