@@ -27,6 +27,7 @@ use super::lifecycle::{Input, Lifecycle, Output};
 use super::outbox::Outbox;
 use super::polling::Polling;
 use super::websocket::{self, Frame, FrameError, FrameReader, Opened};
+use crate::http::Lease;
 use crate::metrics::{Limit, Tally, Transport};
 use crate::protocol::encoded::Encoded;
 use crate::protocol::engine::{Message, Packet, PacketError, decode_binary, decode_text};
@@ -73,6 +74,8 @@ pub struct Session {
     address: IpAddr,
     /// Counts the session of its address.
     pub(super) place: Option<Box<Place>>,
+    /// Counts the session.
+    _counted: Lease,
 }
 
 /// The transport in use.
@@ -161,7 +164,8 @@ impl Session {
             alarm: None,
             turn: MESSAGES_PER_TURN,
             address: client.address,
-            place: client.place,
+            place: client.admitted.place,
+            _counted: client.admitted.session,
         })
     }
 

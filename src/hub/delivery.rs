@@ -42,7 +42,8 @@ impl Queued {
 
 /// Units that a broadcast takes in the queues.
 pub(super) fn units(broadcast: &Broadcast) -> u32 {
-    let units = u32::try_from(broadcast.packet.weight() / UNIT_BYTES).unwrap_or(UNITS_MAX);
+    let bytes = broadcast.packet.weight() + broadcast.target.bytes();
+    let units = u32::try_from(bytes / UNIT_BYTES).unwrap_or(UNITS_MAX);
     units.clamp(UNITS_MIN, UNITS_MAX)
 }
 

@@ -34,6 +34,16 @@ pub struct Broadcast {
     pub packet: Arc<Encoded>,
 }
 
+impl Target {
+    /// Bytes that it takes while it waits, which a list of a thousand rooms makes many.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Namespace => 0,
+            Self::Rooms(Rooms(rooms)) => rooms.iter().map(|room| size_of::<CompactString>() + room.len()).sum(),
+        }
+    }
+}
+
 impl Rooms {
     /// One room.
     pub fn one(room: impl Into<CompactString>) -> Self {

@@ -31,6 +31,7 @@ use crate::drain::{Stop, drain};
 use crate::engine::{Engine, Peer};
 use crate::http::{self, Body, Lease};
 use crate::hub::Hub;
+use crate::limits;
 use crate::metrics::Metrics;
 use crate::ops::admin::Admin;
 use crate::ops::demo;
@@ -270,10 +271,14 @@ impl Parts {
         let (hub, _) = Hub::new(cores, Arc::clone(&metrics));
         let health = Arc::new(Health::new(connections_max));
         let server = &config.server;
+        let limits = limits::Config {
+            connections: connections_max, // bounds sessions, too
+            ..config.limits.clone()
+        };
         let engine = Arc::new(Engine::new(
             config.engine.clone(),
             &server.origins,
-            &config.limits,
+            &limits,
             Arc::clone(&ids),
             Arc::clone(&metrics),
         ));
