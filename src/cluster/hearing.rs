@@ -146,7 +146,7 @@ impl Hearing {
             namespace,
             is_volatile: message.volatile,
         };
-        match relay.hub.try_reserve_foreign(&broadcast.packet) {
+        match relay.hub.try_reserve_foreign(&broadcast) {
             Ok(reservation) => relay.hub.broadcast(broadcast, reservation, Origin::Cluster),
             Err(_) => relay.metrics.relay.lost.inc(), // whoever reads from Redis waits for nobody
         }

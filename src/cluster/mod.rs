@@ -139,14 +139,14 @@ impl Cluster {
         answer: Option<Answer>,
     ) -> Result<Option<Receipt>, Waiting> {
         match &self.bus {
-            Bus::Solo => match self.hub.try_reserve(&broadcast.packet) {
+            Bus::Solo => match self.hub.try_reserve(&broadcast) {
                 Ok(reservation) => {
                     self.hub.broadcast(broadcast, reservation, origin);
                     Ok(Some(Receipt::Relayed))
                 }
                 Err(_) => Err(Waiting(Box::new((broadcast, answer)))),
             },
-            Bus::Redis(relay) => match relay.try_reserve(&broadcast.packet) {
+            Bus::Redis(relay) => match relay.try_reserve(&broadcast) {
                 Some(room) => Ok(relay.publish(broadcast, room, origin, answer)),
                 None => Err(Waiting(Box::new((broadcast, answer)))),
             },
@@ -158,12 +158,12 @@ impl Cluster {
         let (broadcast, answer) = *waiting.0;
         match &self.bus {
             Bus::Solo => {
-                let reservation = self.hub.reserve(&broadcast.packet).await;
+                let reservation = self.hub.reserve(&broadcast).await;
                 self.hub.broadcast(broadcast, reservation, origin);
                 Some(Receipt::Relayed)
             }
             Bus::Redis(relay) => {
-                let room = relay.reserve(&broadcast.packet).await;
+                let room = relay.reserve(&broadcast).await;
                 relay.publish(broadcast, room, origin, answer)
             }
         }

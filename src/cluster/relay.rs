@@ -28,7 +28,6 @@ use super::subscriptions::{Confirmation, Purpose, Table};
 use super::wire;
 use crate::hub::{Broadcast, Hub, Reservation, Target};
 use crate::metrics::{Metrics, Origin};
-use crate::protocol::encoded::Encoded;
 
 /// What may wait to be published, and for Redis' answers: a unit a KiB and at least four a broadcast, as in the hub.
 const UNITS_MAX: u32 = 65_536;
@@ -188,17 +187,21 @@ impl Relay {
     }
 
     /// Room for a broadcast; `None` when too much waits already.
-    pub(super) fn try_reserve(&self, packet: &Encoded) -> Option<Room> {
-        let reservation = self.hub.try_reserve(packet).ok()?;
-        let permit = Arc::clone(&self.room).try_acquire_many_owned(units(packet)).ok()?;
+    pub(super) fn try_reserve(&self, broadcast: &Broadcast) -> Option<Room> {
+        let reservation = self.hub.try_reserve(broadcast).ok()?;
+        let permit = Arc::clone(&self.room)
+            .try_acquire_many_owned(units_of(broadcast.bytes()))
+            .ok()?;
         Some(Room { reservation, permit })
     }
 
     /// The same, but waits while too much waits.
-    pub(super) async fn reserve(&self, packet: &Encoded) -> Room {
-        let permit = Arc::clone(&self.room).acquire_many_owned(units(packet)).await;
+    pub(super) async fn reserve(&self, broadcast: &Broadcast) -> Room {
+        let permit = Arc::clone(&self.room)
+            .acquire_many_owned(units_of(broadcast.bytes()))
+            .await;
         Room {
-            reservation: self.hub.reserve(packet).await,
+            reservation: self.hub.reserve(broadcast).await,
             permit: permit.expect("the semaphore is never closed"),
         }
     }
@@ -650,11 +653,7 @@ fn encode(broadcast: &Broadcast) -> Result<Vec<u8>, wire::WireError> {
     wire::encode_tail(&broadcast.packet, rooms, &except, broadcast.is_volatile)
 }
 
-/// Units that a packet takes on its way.
-fn units(packet: &Encoded) -> u32 {
-    units_of(packet.weight())
-}
-
+/// Units that so many bytes take on their way.
 fn units_of(bytes: usize) -> u32 {
     let units = u32::try_from(bytes / UNIT_BYTES).unwrap_or(UNITS_MAX);
     units.clamp(UNITS_MIN, UNITS_MAX)

@@ -11,7 +11,7 @@ use hyper::{Method, Request, Response};
 use tracing::debug;
 
 use super::Engine;
-use super::admission::Place;
+use super::admission;
 use super::config::TransportName;
 use super::directory::{Entry, Mail, Mailbox};
 use super::origin::{self, Verdict};
@@ -50,7 +50,7 @@ pub struct Peer {
 pub(super) struct Newcomer {
     pub(super) version: Version,
     pub(super) address: IpAddr,
-    pub(super) place: Option<Box<Place>>,
+    pub(super) admitted: admission::Admitted,
     /// What is kept of its handshake.
     pub(super) record: Option<Arc<str>>,
 }
@@ -124,11 +124,11 @@ impl Engine {
                     Handled::refuse(refusal, is_upgrade)
                 }
                 Ok(Admitted::Handshake(version, transport)) => match self.admission.admit(peer.address) {
-                    Ok(place) => {
+                    Ok(admitted) => {
                         let client = Newcomer {
                             version,
                             address: peer.address,
-                            place,
+                            admitted,
                             record: self
                                 .recorded
                                 .as_ref()

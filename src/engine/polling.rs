@@ -15,7 +15,7 @@ use crate::http::Lease;
 use crate::metrics::{Tally, Transport, Upgrade};
 use crate::protocol::encoded::{Encoded, WebSocketForm};
 use crate::protocol::engine::{Packet, decode_binary, decode_text};
-use crate::protocol::payload::{self, Payload, PayloadForm};
+use crate::protocol::payload::{self, Payload, PayloadForm, Reader};
 use crate::reason::Reason;
 use crate::stream::Stream;
 
@@ -25,6 +25,9 @@ const ANSWER_BYTES_MAX: usize = 1_000_000;
 /// Bytes read at once from a probing WebSocket, which has little to say.
 const PROBE_READ_BYTES: usize = 4096;
 
+/// Packets of a POST that are read before those before them are done.
+const PACKETS_PER_STEP: usize = 64;
+
 /// The polling transport of one session.
 #[derive(Debug)]
 pub(super) struct Polling {
@@ -33,6 +36,8 @@ pub(super) struct Polling {
     packets_max: usize,
     /// The GET that waits for packets.
     parked: Option<oneshot::Sender<Reply>>,
+    /// The POST that is being read.
+    reading: Option<(Reader, oneshot::Sender<Reply>)>,
     probe: Option<Probe>,
 }
 
@@ -52,12 +57,17 @@ impl Polling {
             form,
             packets_max,
             parked: None,
+            reading: None,
             probe: None,
         }
     }
 
     /// Ready when something changed; with the reader of the WebSocket that took over, when one did.
     pub(super) fn poll(&mut self, rules: &mut Rules, cx: &mut Context<'_>) -> Poll<Option<FrameReader>> {
+        if self.reading.is_some() {
+            self.read_on(rules);
+            return Poll::Ready(None);
+        }
         if let Some(mail) = self.mailbox.take() {
             self.open(mail, rules);
             return Poll::Ready(None);
@@ -104,20 +114,43 @@ impl Polling {
     }
 
     fn receive(&mut self, post: Post, rules: &mut Rules) {
-        let now = Instant::now();
         rules.engine.metrics.bytes_received.inc_by(post.body.len() as u64);
-        let (packets, result) = payload::decode(&post.body, post.is_binary, &mut self.form);
-        for packet in packets {
-            rules.packet(Ok(packet), now);
-        }
-        let reply = match result {
-            Ok(()) => Reply::Ok,
-            Err(error) => {
-                rules.packet(Err(error), now);
-                Reply::Malformed
-            }
+        let reader = Reader::new(post.body, post.is_binary, self.form.version);
+        self.reading = Some((reader, post.reply));
+        self.read_on(rules);
+    }
+
+    /// Takes some packets of the POST; behind the last one it is answered.
+    fn read_on(&mut self, rules: &mut Rules) {
+        let Some((mut reader, reply)) = self.reading.take() else {
+            return;
         };
-        let _ = post.reply.send(reply); // a client that is gone is found by its poll or its silence
+        let now = Instant::now();
+        for _ in 0..PACKETS_PER_STEP {
+            let Some(packet) = reader.next(&mut self.form) else {
+                let _ = reply.send(Reply::Ok); // a client that is gone is found by its poll or its silence
+                return;
+            };
+            let is_malformed = packet.is_err();
+            rules.packet(packet, now);
+            if is_malformed {
+                let _ = reply.send(Reply::Malformed);
+                return;
+            }
+            if rules.ending.is_some() {
+                return self.answer_unread(reader, reply);
+            }
+        }
+        self.reading = Some((reader, reply));
+    }
+
+    /// Answers a POST of a session that is over: by what it is, though nothing of it is done any more.
+    fn answer_unread(&mut self, mut reader: Reader, reply: oneshot::Sender<Reply>) {
+        let mut is_malformed = false;
+        while let Some(packet) = reader.next(&mut self.form) {
+            is_malformed = packet.is_err();
+        }
+        let _ = reply.send(if is_malformed { Reply::Malformed } else { Reply::Ok });
     }
 
     /// Answers the parked poll with what waits and with `last`, or with a noop where there is nothing.
@@ -213,6 +246,9 @@ impl Polling {
     /// From now on polls alone find this session.
     pub(super) fn end_session(&mut self) {
         self.mailbox.end_session();
+        if let Some((reader, reply)) = self.reading.take() {
+            self.answer_unread(reader, reply);
+        }
         self.close_probe();
     }
 
@@ -254,6 +290,13 @@ impl Polling {
             Some(_) if has_left => Poll::Ready(()),
             _ => Poll::Pending,
         }
+    }
+}
+
+/// The session is over, or goes on on its WebSocket.
+impl Drop for Polling {
+    fn drop(&mut self) {
+        self.mailbox.close();
     }
 }
 

@@ -137,10 +137,8 @@ impl FrameReader {
         let mut joined = std::mem::take(&mut self.partial);
         joined.extend_from_slice(input);
         let used = self.frames(&mut joined, &mut give)?;
-        if used < joined.len() {
-            joined.drain(..used);
-            self.partial = joined;
-        }
+        // Not drained, as the beginning of a small frame would keep the room of the large one before it.
+        self.partial = if used == 0 { joined } else { joined[used..].to_vec() };
         Ok(())
     }
 

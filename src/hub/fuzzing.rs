@@ -211,7 +211,7 @@ impl Model<'_> {
             packet: Arc::new(Encoded::text(&[&text])),
             is_volatile: false,
         };
-        if let Ok(reservation) = self.hub.try_reserve(&broadcast.packet) {
+        if let Ok(reservation) = self.hub.try_reserve(&broadcast) {
             self.hub.broadcast(broadcast, reservation, Origin::Client);
             self.waiting.push(Waiting {
                 namespace: socket.namespace,

@@ -212,8 +212,8 @@ impl Hub {
     ///
     /// # Errors
     /// When too much waits already.
-    pub fn try_reserve(&self, packet: &Encoded) -> Result<Reservation, Full> {
-        let permit = Arc::clone(&self.room).try_acquire_many_owned(delivery::units(packet));
+    pub fn try_reserve(&self, broadcast: &Broadcast) -> Result<Reservation, Full> {
+        let permit = Arc::clone(&self.room).try_acquire_many_owned(delivery::units(broadcast));
         permit.map(Reservation).map_err(|_| Full)
     }
 
@@ -221,14 +221,16 @@ impl Hub {
     ///
     /// # Errors
     /// When too much of that waits already.
-    pub fn try_reserve_foreign(&self, packet: &Encoded) -> Result<Reservation, Full> {
-        let permit = Arc::clone(&self.foreign_room).try_acquire_many_owned(delivery::units(packet));
+    pub fn try_reserve_foreign(&self, broadcast: &Broadcast) -> Result<Reservation, Full> {
+        let permit = Arc::clone(&self.foreign_room).try_acquire_many_owned(delivery::units(broadcast));
         permit.map(Reservation).map_err(|_| Full)
     }
 
     /// Room for a broadcast of this node; waits while too much waits.
-    pub async fn reserve(&self, packet: &Encoded) -> Reservation {
-        let permit = Arc::clone(&self.room).acquire_many_owned(delivery::units(packet)).await;
+    pub async fn reserve(&self, broadcast: &Broadcast) -> Reservation {
+        let permit = Arc::clone(&self.room)
+            .acquire_many_owned(delivery::units(broadcast))
+            .await;
         Reservation(permit.expect("the semaphore is never closed"))
     }
 

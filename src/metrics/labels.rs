@@ -60,7 +60,7 @@ pub enum Publisher {
 /// A limit that somebody met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
-    /// `limits.connections`.
+    /// `limits.connections`, of connections or of sessions.
     Connections,
     /// `limits.connections_per_ip`.
     ConnectionsPerIp,

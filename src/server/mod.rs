@@ -34,6 +34,7 @@ use crate::drain::{Stop, drain};
 use crate::engine::{Engine, Peer};
 use crate::http::{self, Body, Lease};
 use crate::hub::Hub;
+use crate::limits;
 use crate::metrics::Metrics;
 use crate::ops::admin::Admin;
 use crate::ops::demo;
@@ -285,10 +286,14 @@ impl Parts {
         let needs_redis = !config.cluster.serve_without_redis;
         let health = Arc::new(Health::new(connections_max).with_redis(cluster.up(), needs_redis));
         let server = &config.server;
+        let limits = limits::Config {
+            connections: connections_max, // bounds sessions, too
+            ..config.limits.clone()
+        };
         let engine = Engine::new(
             config.engine.clone(),
             &server.origins,
-            &config.limits,
+            &limits,
             Arc::clone(&ids),
             Arc::clone(&metrics),
         );

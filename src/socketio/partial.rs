@@ -32,7 +32,7 @@ impl Partial {
             bytes: text.len(),
             text,
             missing,
-            attachments: Vec::with_capacity(missing),
+            attachments: Vec::new(), // what is announced need not come
             by: Instant::now() + ATTACHMENTS_TIMEOUT,
         }
     }
@@ -45,7 +45,9 @@ impl Partial {
     /// Takes the next attachment; true when it was the last. The whole may have `bytes_max` bytes.
     pub(super) fn push(&mut self, attachment: Bytes, bytes_max: usize) -> Result<bool, Reason> {
         self.bytes += attachment.len();
-        if self.bytes > bytes_max {
+        // Empty ones take room as well, where there is no limit on their number.
+        let kept = self.attachments.len() * size_of::<Bytes>();
+        if self.bytes.max(kept) > bytes_max {
             return Err(Reason::TooLarge);
         }
         self.attachments.push(attachment);
