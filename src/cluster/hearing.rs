@@ -17,6 +17,9 @@ use crate::protocol::socket;
 
 use std::sync::Arc;
 
+/// Binary attachments that JavaScript's clients take in one packet; with more they would end their session.
+const ATTACHMENTS_MAX: usize = 10;
+
 /// The reading end of the cluster.
 #[expect(missing_debug_implementations, reason = "channels of fred have none")]
 pub struct Hearing {
@@ -121,6 +124,10 @@ impl Hearing {
             Ok(message) => message,
             Err(error) => return debug!(%error, "a message that is no broadcast"),
         };
+        if message.attachments.len() > ATTACHMENTS_MAX {
+            debug!(attachments = message.attachments.len(), "more than clients take");
+            return relay.metrics.relay.lost.inc();
+        }
         let namespace = match namespace {
             Some(namespace) if **namespace != *message.namespace => return,
             Some(namespace) => Name::clone(namespace),
