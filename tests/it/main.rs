@@ -58,3 +58,4 @@ mod supervisor;
 mod upgrade;
 mod websocket;
 mod websocket_handshake;
+mod wire_vectors;
