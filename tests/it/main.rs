@@ -67,3 +67,4 @@ mod supervisor;
 mod upgrade;
 mod websocket;
 mod websocket_handshake;
+mod wire_vectors;

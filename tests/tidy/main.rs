@@ -18,7 +18,7 @@ use file::File;
 /// Files that may be longer: up to how many lines, and why.
 const LONG_FILES: [(&str, usize, &str); 2] = [
     ("src/engine/session.rs", 490, "one poll function and what it polls"),
-    ("src/protocol/json.rs", 460, "one scanner"),
+    ("src/protocol/json.rs", 470, "one scanner"),
 ];
 
 /// Modules that use one above them: who, whom and why.

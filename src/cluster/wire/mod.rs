@@ -4,6 +4,7 @@
 //! from anybody: a wrong one is an error that says why, never more. Written is what version 8 of the adapter writes, byte
 //! for byte, and to those who ask in an older form an answer in that form.
 
+mod ask;
 mod broadcast;
 mod channels;
 mod names;
@@ -11,10 +12,11 @@ mod object;
 mod request;
 mod response;
 
+pub use ask::{Ask, Dialect, Request, Selection};
 pub use broadcast::{Broadcast, decode_broadcast, encode_tail, message, peek_uid};
 pub use channels::{Channels, Place};
 pub use names::Names;
-pub use request::{Ask, Dialect, Request, Selection, decode_request, encode_request};
+pub use request::{decode_request, encode_request};
 pub use response::{Answer, Handshake, RemoteSocket, Response, decode_response, encode_response};
 
 use crate::protocol::json::{DEPTH_MAX, JsonError};

@@ -6,8 +6,8 @@ use rmp::encode::{write_map_len, write_str, write_uint};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::ask::Dialect;
 use super::names;
-use super::request::Dialect;
 use super::{WireError, object};
 use crate::protocol::json;
 use crate::protocol::msgpack;

@@ -2,7 +2,7 @@
 //!
 //! Everything else in this program sees such a packet as text with attachments: what comes in is rewritten as that, what
 //! goes out is rewritten from that. No tree is built on either way, no length is believed before its bytes are there,
-//! and nesting is bounded as in text.
+//! and nesting is bounded as in text. The messages between nodes are read and written with the same two walks.
 
 mod date;
 mod decode;
