@@ -101,7 +101,9 @@ impl Asking {
         let mut state = self.0.lock();
         let ids: Vec<_> = state.under_way.keys().copied().collect();
         for id in ids {
-            state.settle(id, |question| drop(question.take_gateway(run)));
+            state.settle(id, |question| {
+                question.take_gateway(run);
+            });
         }
     }
 }
@@ -139,7 +141,9 @@ impl Asked {
     pub(super) fn missing(&self) -> (Vec<CompactString>, usize) {
         let state = self.asking.0.lock();
         let question = state.under_way.get(&self.id);
-        question.map_or_else(Default::default, |question| (question.gateways.clone(), question.servers))
+        question.map_or_else(Default::default, |question| {
+            (question.gateways.clone(), question.servers)
+        })
     }
 }
 

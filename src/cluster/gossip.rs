@@ -112,13 +112,11 @@ pub(super) enum Answer {
 
 /// Rooms of a namespace whose members somebody wants to know of.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-pub struct Look {
-    /// The namespace.
-    pub namespace: CompactString,
-    /// The rooms.
-    pub rooms: Vec<CompactString>,
+pub(super) struct Look {
+    pub(super) namespace: CompactString,
+    pub(super) rooms: Vec<CompactString>,
     /// Whether who asks may have missed something: then also empty rooms are answered.
-    pub is_again: bool,
+    pub(super) is_again: bool,
 }
 
 /// Members of rooms on one gateway, by the ids that others are shown.
@@ -130,7 +128,7 @@ pub struct Roster {
     pub namespace: CompactString,
     /// The rooms, with their members.
     pub rooms: Vec<(CompactString, Vec<CompactString>)>,
-    /// The same as in the [`Look`].
+    /// Whether this node may have missed something before it asked.
     pub is_again: bool,
     /// Whether all members are named.
     pub is_complete: bool,
@@ -178,10 +176,7 @@ mod tests {
             tag: "AAAA".into(),
             ..Node::default()
         };
-        assert_eq!(
-            Message::decode(beat.as_bytes()),
-            Ok(Message::Beat { v: 9, node })
-        );
+        assert_eq!(Message::decode(beat.as_bytes()), Ok(Message::Beat { v: 9, node }));
         let new = r#"{"type":"song","v":2,"verse":1}"#;
         assert_eq!(Message::decode(new.as_bytes()), Ok(Message::Unknown));
         let ask = r#"{"type":"ask","v":2,"run":"r","id":3,"question":{"of":"weather","where":"here"}}"#;

@@ -108,9 +108,7 @@ impl IdGenerator {
     /// # Errors
     /// When the system has no randomness to give.
     pub fn new() -> Result<Self, RandomnessError> {
-        let ids = Self {
-            tag: AtomicU32::new(0),
-        };
+        let ids = Self { tag: AtomicU32::new(0) };
         ids.renew_tag()?;
         Ok(ids)
     }

@@ -1,16 +1,19 @@
 //! A client's life: the namespaces it enters, the rooms it joins, what its events do.
 
 mod announce;
+mod answers;
 mod arguments;
 mod client;
 pub mod config;
 mod connect;
 mod event;
 mod membership;
+mod neighbours;
 mod obey;
 mod parser;
 mod pattern;
 mod relay;
+mod rosters;
 mod rules;
 mod values;
 mod waiting;
@@ -21,12 +24,15 @@ use std::time::Duration;
 pub use client::serve;
 pub use obey::obey;
 
+use answers::MemberAnswers;
+use parking_lot::Mutex;
+use rosters::Rosters;
+
 use crate::cluster::Cluster;
 use crate::hub::Hub;
 use crate::limits;
 use crate::metrics::Metrics;
 use crate::protocol::ids::IdGenerator;
-use membership::MemberAnswers;
 use rules::Namespaces;
 
 /// What all clients of a node share.
@@ -43,6 +49,7 @@ pub struct SocketIo {
     connect_timeout: Duration,
     namespaces: Namespaces,
     member_answers: MemberAnswers,
+    rosters: Mutex<Rosters>,
 }
 
 impl SocketIo {
@@ -63,6 +70,7 @@ impl SocketIo {
             connect_timeout: config.engine.connect_timeout.0,
             namespaces: Namespaces::new(config.namespaces, config.limits.pattern_namespaces),
             member_answers: MemberAnswers::default(),
+            rosters: Mutex::new(Rosters::new()),
         }
     }
 
