@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use super::MEMBERS_MAX;
-use super::asking::Given;
+use super::asking::{Asked, Given};
 use super::gossip::{Answer, Message, Question, VERSION};
 use super::relay::Relay;
 use super::wire::{self, Ask, Names, RemoteSocket, Selection};
@@ -59,12 +59,11 @@ impl Relay {
     }
 
     async fn ask_all(&self, namespace: &Name, room: &CompactString, deadline: Instant) -> Census {
-        let mut census = Census::default();
         let nodes: Vec<_> = {
             let alive = self.peers.alive.lock();
             alive.nodes().map(|node| (node.run.clone(), node.tag.clone())).collect()
         };
-        let mut in_namespace = u64::from(self.is_wanted(&self.routes.request(namespace)));
+        let own = u64::from(self.is_wanted(&self.routes.request(namespace)));
         let mut asked = self.asking.begin(nodes.iter().map(|(run, _)| run.clone()).collect(), 0);
         if !nodes.is_empty() {
             let question = Question::Members {
@@ -80,45 +79,33 @@ impl Relay {
             };
             self.say(self.routes.peers(), ask.encode());
         }
-        // Of the time, a part is left for Node servers.
-        let gateways_by = deadline - self.request_timeout / 2;
-        while let Some(Given::Gateway(answer)) = asked.next(gateways_by).await {
-            if let Answer::Members {
-                ids,
-                total,
-                in_namespace: is_in,
-            } = answer
-            {
-                census.ids.extend(ids);
-                census.total += total;
-                in_namespace += u64::from(is_in);
-            }
-        }
+        let (mut census, mut in_namespace) = (Census::default(), own);
+        // How many Node servers there are is known when the gateways have answered, or most of them.
+        let half = deadline - self.request_timeout / 2;
+        gather(&mut asked, half, &mut census, &mut in_namespace).await;
+        let gateways = in_namespace + asked.missing().0.len() as u64; // who is silent may be in the namespace
+        let (servers, ()) = tokio::join!(
+            self.ask_servers(namespace, room, gateways, deadline),
+            gather(&mut asked, deadline, &mut census, &mut in_namespace),
+        );
         let (missing, _) = asked.missing();
-        in_namespace += missing.len() as u64; // they may be
         let tags = nodes.into_iter().filter(|(run, _)| missing.contains(run));
         census.partial.extend(tags.map(|(_, tag)| tag));
-        self.ask_servers(namespace, room, in_namespace, deadline, &mut census)
-            .await;
+        census.add(servers);
         census
     }
 
     /// Asks Node servers: whoever hears the adapters' request channel of the namespace and is no gateway.
-    async fn ask_servers(
-        &self,
-        namespace: &Name,
-        room: &CompactString,
-        gateways: u64,
-        deadline: Instant,
-        census: &mut Census,
-    ) {
+    async fn ask_servers(&self, namespace: &Name, room: &CompactString, gateways: u64, deadline: Instant) -> Census {
+        let mut census = Census::default();
         let channel = self.routes.request(namespace);
         let Ok(listening) = self.redis.numsub(&channel).await else {
-            return census.partial.push(NODE_SERVERS.into());
+            census.partial.push(NODE_SERVERS.into());
+            return census;
         };
         let servers = usize::try_from(listening.saturating_sub(gateways)).unwrap_or(usize::MAX);
         if servers == 0 {
-            return;
+            return census;
         }
         let mut asked = self.asking.begin(Vec::new(), servers);
         let who = Selection {
@@ -141,6 +128,7 @@ impl Relay {
         if asked.missing().1 > 0 {
             census.partial.push(NODE_SERVERS.into());
         }
+        census
     }
 
     /// An answer of a Node server, perhaps to us.
@@ -157,6 +145,30 @@ impl Relay {
             }
             Err(error) => debug!(%error, "an answer that is none"),
         }
+    }
+}
+
+/// Takes gateways' answers until all are there or time is up.
+async fn gather(asked: &mut Asked, deadline: Instant, census: &mut Census, in_namespace: &mut u64) {
+    while let Some(Given::Gateway(answer)) = asked.next(deadline).await {
+        if let Answer::Members {
+            ids,
+            total,
+            in_namespace: is_in,
+        } = answer
+        {
+            census.ids.extend(ids);
+            census.total = census.total.saturating_add(total);
+            *in_namespace += u64::from(is_in);
+        }
+    }
+}
+
+impl Census {
+    fn add(&mut self, other: Self) {
+        self.ids.extend(other.ids);
+        self.total = self.total.saturating_add(other.total);
+        self.partial.extend(other.partial);
     }
 }
 

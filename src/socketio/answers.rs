@@ -199,11 +199,11 @@ impl SocketIo {
             match (movement, at) {
                 (Movement::Join, None) => {
                     ids.push(id.clone());
-                    total += 1;
+                    total = total.saturating_add(1);
                 }
                 (Movement::Leave, Some(at)) => {
                     ids.swap_remove(at);
-                    total -= 1;
+                    total = total.saturating_sub(1);
                 }
                 _ => {}
             }
@@ -216,7 +216,7 @@ impl SocketIo {
             announce::write_who(&mut answer, id);
             answer.push('}');
         }
-        answer.push_str(&format!(r#"],"total":{}"#, own_total as u64 + total));
+        answer.push_str(&format!(r#"],"total":{}"#, total.saturating_add(own_total as u64)));
         for (index, name) in partial.iter().enumerate() {
             answer.push_str(if index == 0 { r#","partial":["# } else { "," });
             json::write_string(&mut answer, name);
