@@ -100,7 +100,7 @@ impl Relay {
         let peers = &self.peers;
         let (started, started_at) = peers.started;
         let since = started_at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        if peers.beats.fetch_add(1, Ordering::Relaxed) % ROOMS_EVERY == 0 {
+        if peers.beats.fetch_add(1, Ordering::Relaxed).is_multiple_of(ROOMS_EVERY) {
             peers.rooms.store(self.hub.rooms() as u64, Ordering::Relaxed);
         }
         Node {

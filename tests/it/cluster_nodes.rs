@@ -217,7 +217,7 @@ async fn a_new_gateway_takes_a_tag_that_nobody_has() {
     let own = format!("{CLAIM}{}", tag(&gateway).await);
     keys.retain(|key| *key != own);
     assert_eq!(keys.len(), 1, "{own} {keys:?}");
-    assert!(redis.command(&["GET", &keys[0]]).await.contains("rival"));
+    assert!(redis.command(&["GET", keys[0]]).await.contains("rival"));
     assert!(!redis.command(&["GET", &own]).await.contains("rival"));
     // Private rooms are those of the new tag.
     let (mut sender, mut receiver) = (Client::new(&gateway).await, Client::new(&gateway).await);
