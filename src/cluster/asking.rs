@@ -35,7 +35,9 @@ struct UnderWay {
 /// One server's answer.
 #[derive(Debug)]
 pub(super) enum Given {
-    Gateway(gossip::Answer),
+    /// Of this run of a gateway.
+    Gateway(CompactString, gossip::Answer),
+    /// Of a Node server.
     Server(wire::Answer),
 }
 
@@ -81,7 +83,7 @@ impl Asking {
     pub(super) fn gateway_answered(&self, id: u64, run: &str, answer: gossip::Answer) {
         self.0.lock().settle(id, |question| {
             if question.take_gateway(run) {
-                let _ = question.answers.send(Given::Gateway(answer)); // whoever asked may be gone
+                let _ = question.answers.send(Given::Gateway(run.into(), answer)); // whoever asked may be gone
             }
         });
     }

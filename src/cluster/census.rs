@@ -63,7 +63,6 @@ impl Relay {
             let alive = self.peers.alive.lock();
             alive.nodes().map(|node| (node.run.clone(), node.tag.clone())).collect()
         };
-        let own = u64::from(self.is_wanted(&self.routes.request(namespace)));
         let mut asked = self.asking.begin(nodes.iter().map(|(run, _)| run.clone()).collect(), 0);
         if !nodes.is_empty() {
             let question = Question::Members {
@@ -79,31 +78,41 @@ impl Relay {
             };
             self.say(self.routes.peers(), ask.encode());
         }
-        let (mut census, mut in_namespace) = (Census::default(), own);
+        let mut gathered = Gathered::default();
         // How many Node servers there are is known when the gateways have answered, or most of them.
         let half = deadline - self.request_timeout / 2;
-        gather(&mut asked, half, &mut census, &mut in_namespace).await;
-        let gateways = in_namespace + asked.missing().0.len() as u64; // who is silent may be in the namespace
+        gathered.take(&mut asked, half).await;
+        let own = usize::from(self.is_wanted(&self.routes.request(namespace)));
+        let silent = asked.missing().0.len(); // they may be in the namespace
         let (servers, ()) = tokio::join!(
-            self.ask_servers(namespace, room, gateways, deadline),
-            gather(&mut asked, deadline, &mut census, &mut in_namespace),
+            self.ask_servers(namespace, room, own + gathered.in_namespace + silent, deadline),
+            gathered.take(&mut asked, deadline),
         );
-        let (missing, _) = asked.missing();
-        let tags = nodes.into_iter().filter(|(run, _)| missing.contains(run));
-        census.partial.extend(tags.map(|(_, tag)| tag));
-        census.add(servers);
+        let (silent, _) = asked.missing();
+        let Gathered {
+            mut census, puzzled, ..
+        } = gathered;
+        let partial = nodes
+            .into_iter()
+            .filter(|(run, _)| silent.contains(run) || puzzled.contains(run));
+        census.partial.extend(partial.map(|(_, tag)| tag));
+        census.ids.extend(servers.ids);
+        census.total = census.total.saturating_add(servers.total);
+        census.partial.extend(servers.partial);
         census
     }
 
     /// Asks Node servers: whoever hears the adapters' request channel of the namespace and is no gateway.
-    async fn ask_servers(&self, namespace: &Name, room: &CompactString, gateways: u64, deadline: Instant) -> Census {
+    async fn ask_servers(&self, namespace: &Name, room: &CompactString, gateways: usize, deadline: Instant) -> Census {
         let mut census = Census::default();
         let channel = self.routes.request(namespace);
         let Ok(listening) = self.redis.numsub(&channel).await else {
             census.partial.push(NODE_SERVERS.into());
             return census;
         };
-        let servers = usize::try_from(listening.saturating_sub(gateways)).unwrap_or(usize::MAX);
+        let servers = usize::try_from(listening)
+            .unwrap_or(usize::MAX)
+            .saturating_sub(gateways);
         if servers == 0 {
             return census;
         }
@@ -148,27 +157,33 @@ impl Relay {
     }
 }
 
-/// Takes gateways' answers until all are there or time is up.
-async fn gather(asked: &mut Asked, deadline: Instant, census: &mut Census, in_namespace: &mut u64) {
-    while let Some(Given::Gateway(answer)) = asked.next(deadline).await {
-        if let Answer::Members {
-            ids,
-            total,
-            in_namespace: is_in,
-        } = answer
-        {
-            census.ids.extend(ids);
-            census.total = census.total.saturating_add(total);
-            *in_namespace += u64::from(is_in);
-        }
-    }
+/// What gateways have answered so far.
+#[derive(Debug, Default)]
+struct Gathered {
+    census: Census,
+    /// Gateways that hear the adapters' request channel of the namespace.
+    in_namespace: usize,
+    /// Runs of those that did not understand the question.
+    puzzled: Vec<CompactString>,
 }
 
-impl Census {
-    fn add(&mut self, other: Self) {
-        self.ids.extend(other.ids);
-        self.total = self.total.saturating_add(other.total);
-        self.partial.extend(other.partial);
+impl Gathered {
+    /// Takes answers until all are there or time is up.
+    async fn take(&mut self, asked: &mut Asked, deadline: Instant) {
+        while let Some(Given::Gateway(run, answer)) = asked.next(deadline).await {
+            match answer {
+                Answer::Members {
+                    ids,
+                    total,
+                    in_namespace,
+                } => {
+                    self.census.ids.extend(ids);
+                    self.census.total = self.census.total.saturating_add(total);
+                    self.in_namespace += usize::from(in_namespace);
+                }
+                Answer::Unknown => self.puzzled.push(run),
+            }
+        }
     }
 }
 

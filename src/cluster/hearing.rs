@@ -44,7 +44,7 @@ pub enum Heard {
     Gone(Box<Node>),
     /// Who is in rooms on another gateway.
     Roster(Box<Roster>),
-    /// Redis was away: something may have been missed.
+    /// Redis was away, or we were too slow: something may have been missed.
     Resumed,
 }
 
@@ -104,6 +104,7 @@ impl Hearing {
                         count,
                         "messages from Redis were lost, as this node was too slow to read them"
                     );
+                    return Heard::Resumed;
                 }
                 Event::Refused(words) => error!(words, "Redis refuses the connection"),
             }

@@ -28,6 +28,9 @@ const ANSWERS_MAX: usize = 1024;
 /// Questions to other servers that are under way at once.
 const QUESTIONS_MAX: usize = 64;
 
+/// Sockets of other servers that come and go while these are asked, so many of which are put right.
+const MOVES_MAX: usize = 10_000;
+
 /// Answers that are young enough to be given again, and those that are being made.
 #[derive(Debug)]
 pub(super) struct MemberAnswers {
@@ -104,7 +107,10 @@ impl MemberAnswers {
     pub(super) fn moved(&self, namespace: &Name, room: &str, movement: Movement, id: &str) {
         let question = (Arc::clone(namespace), CompactString::from(room));
         for (_, moves) in self.moved.lock().iter().filter(|(asked, _)| *asked == question) {
-            moves.lock().push((movement, id.into()));
+            let mut moves = moves.lock();
+            if moves.len() < MOVES_MAX {
+                moves.push((movement, id.into()));
+            }
         }
         if matches!(movement, Movement::Leave) {
             self.answers.lock().remove(&question);

@@ -3,9 +3,12 @@
 use std::time::Instant;
 
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 
 use crate::client::socket::{Client, Transport};
-use crate::client::{DEADLINE, LOOK_AGAIN};
+use crate::client::{DEADLINE, LOOK_AGAIN, within};
 use crate::cluster_nodes::{gateways, sees, settings, tag};
 use crate::gateway::TestGateway;
 use crate::observed::Observed;
@@ -162,4 +165,82 @@ async fn without_redis_own_members_are_listed_and_the_rest_is_named() {
     );
     redis.start_again().await;
     reaches(&mut clients[0], "r", 2).await;
+}
+
+/// What passes for a Node server: it hears the request channel of `/`, and answers each question with this list of
+/// sockets, or not at all. Returns when Redis has it.
+async fn node_server(redis: &TestRedis, sockets: Option<Value>) -> JoinHandle<()> {
+    let port = redis.port;
+    let mut stream = BufReader::new(TcpStream::connect(("127.0.0.1", port)).await.unwrap());
+    stream.write_all(b"SUBSCRIBE socket.io-request#/#\r\n").await.unwrap();
+    let mut line = String::new();
+    while line.trim() != ":1" {
+        line.clear();
+        within(stream.read_line(&mut line)).await.unwrap();
+    }
+    tokio::spawn(async move {
+        let mut lines = stream.lines();
+        while let Ok(Some(line)) = lines.next_line().await {
+            let Ok(request) = serde_json::from_str::<Value>(&line) else {
+                continue;
+            };
+            let (Some(id), Some(sockets)) = (request.get("requestId"), &sockets) else {
+                continue;
+            };
+            assert_eq!(request["type"], 5, "{request}");
+            assert_eq!(request["opts"]["rooms"], json!(["r"]), "{request}");
+            let answer = json!({"requestId": id, "sockets": sockets}).to_string();
+            let mut publisher = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+            let command = format!(
+                "*3\r\n$7\r\nPUBLISH\r\n$21\r\nsocket.io-response#/#\r\n${}\r\n{answer}\r\n",
+                answer.len()
+            );
+            publisher.write_all(command.as_bytes()).await.unwrap();
+            let _ = publisher.read(&mut [0; 16]).await;
+        }
+    })
+}
+
+#[tokio::test]
+async fn node_servers_are_asked_and_only_sockets_of_new_clients_are_named() {
+    let redis = TestRedis::start().await;
+    let gateways = gateways(2, &settings(&redis, "1s")).await;
+    let (mut clients, mut shown) = (Vec::new(), vec!["nodeNODEnodeNODE0001".to_owned()]);
+    for gateway in &gateways {
+        let mut client = Client::new(gateway).await;
+        shown.push(join(&mut client, "r").await);
+        clients.push(client);
+    }
+    shown.sort();
+    let socket = |id: &str, eio: &str| {
+        let handshake = json!({"query": {"EIO": eio, "transport": "polling"}, "headers": {}, "auth": {}});
+        json!({"id": id, "handshake": handshake, "rooms": [id, "r"], "data": {}})
+    };
+    let sockets = json!([socket("nodeNODEnodeNODE0001", "4"), socket("nodeNODEnodeNODE0002", "3")]);
+    let server = node_server(&redis, Some(sockets)).await;
+    let empty = node_server(&redis, Some(json!([]))).await;
+    for client in &mut clients {
+        assert_eq!(ids(&reaches(client, "r", 4).await), shown);
+    }
+    for server in [server, empty] {
+        server.abort();
+        let _ = server.await;
+    }
+    let mute = node_server(&redis, None).await;
+    redis
+        .shows(
+            &[
+                "EVAL",
+                "return redis.call('PUBSUB', 'NUMSUB', ARGV[1])[2]",
+                "0",
+                "socket.io-request#/#",
+            ],
+            ":3",
+        )
+        .await;
+    let mut client = Client::new(&gateways[0]).await;
+    join(&mut client, "other").await;
+    let answer = client.does(json!(["members", "other"])).await;
+    assert_eq!((&answer["total"], &answer["partial"]), (&json!(1), &json!(["node.js"])));
+    drop(mute);
 }

@@ -79,7 +79,7 @@ async fn the_sockets_of_a_gateway_that_stops_leave_once() {
 #[tokio::test]
 async fn the_sockets_of_a_gateway_that_dies_leave_once_at_all_others() {
     let redis = TestRedis::start().await;
-    let settings = with_presence(&redis, "200ms");
+    let settings = with_presence(&redis, "400ms");
     let gateways = gateways(2, &settings).await;
     let (process, killed) = Observed::start("cluster-presence", &settings, "text").await;
     let (mut early, _) = member(&gateways[0], 4, "r").await;
@@ -149,7 +149,7 @@ async fn who_came_and_went_while_redis_was_away_is_told_afterwards() {
 #[tokio::test]
 async fn a_gateway_that_hung_gets_its_members_back() {
     let redis = TestRedis::start().await;
-    let settings = with_presence(&redis, "100ms");
+    let settings = with_presence(&redis, "300ms");
     let gateway = TestGateway::start(&settings).await;
     let (process, other) = Observed::start("cluster-back", &settings, "text").await;
     sees(&gateway, 2).await;
