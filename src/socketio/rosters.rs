@@ -57,8 +57,11 @@ impl Rosters {
 
     /// Rooms that have members here: those that had none so far.
     pub(super) fn want(&mut self, namespace: &Name, rooms: &[Name]) -> Vec<CompactString> {
-        let known = self.namespaces.entry(Name::clone(namespace)).or_default();
         let mut new = Vec::new();
+        if rooms.is_empty() {
+            return new;
+        }
+        let known = self.namespaces.entry(Name::clone(namespace)).or_default();
         for room in rooms {
             let room = CompactString::from(&**room);
             if !known.contains_key(&room) {
@@ -289,6 +292,7 @@ mod tests {
         rosters.forget("/", "r");
         rosters.forget("/", "r");
         rosters.forget("/x", "r");
+        assert!(rosters.want(&"/x".into(), &[]).is_empty());
         assert_eq!((rosters.sockets, rosters.rooms()), (0, vec![]));
         assert!(lost(&mut rosters, "AAAA").is_empty());
     }

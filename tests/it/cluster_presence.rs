@@ -165,3 +165,34 @@ async fn a_gateway_that_hung_gets_its_members_back() {
     client.does(json!(["leave", "r"])).await;
     watcher.hears(presence("r", "leave", &id)).await;
 }
+
+#[tokio::test]
+async fn who_moves_while_members_are_counted_is_counted_as_announced() {
+    let redis = TestRedis::start().await;
+    let settings = with_presence(&redis, "2s");
+    let gateways = gateways(2, &settings).await;
+    let (process, _) = Observed::start("cluster-moves", &settings, "text").await;
+    for gateway in &gateways {
+        sees(gateway, 3).await;
+    }
+    let (mut asking, asking_id) = member(&gateways[0], 4, "r").await;
+    let (mut leaving, leaving_id) = member(&gateways[1], 3, "r").await;
+    asking.hears(presence("r", "join", &leaving_id)).await;
+    // One does not answer; until its time is up, others come and go.
+    process.signal("-STOP").await;
+    asking.send(r#"4277["members","r"]"#).await;
+    leaving.does(json!(["leave", "r"])).await;
+    let (_coming, coming_id) = member(&gateways[1], 4, "r").await;
+    asking.hears(presence("r", "leave", &leaving_id)).await;
+    asking.hears(presence("r", "join", &coming_id)).await;
+    let answer = asking.find(|packet| packet.id == Some(77)).await.data[0].take();
+    let listed: Vec<_> = answer["members"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|member| &member["socket"])
+        .collect();
+    assert_eq!(listed, [&json!(asking_id), &json!(coming_id)], "{answer}");
+    assert_eq!(answer["total"], 2, "{answer}");
+    assert_eq!(answer["partial"].as_array().map(Vec::len), Some(1), "{answer}");
+}
