@@ -3,9 +3,13 @@
 //! Broadcasts go to the hub at once; what clients' own rules must be asked about is handed up, to whoever waits. Nothing
 //! here waits for a client or for Redis: a node that does not read is cut off by it.
 
+use std::collections::VecDeque;
+use std::sync::Arc;
+
 use compact_str::CompactString;
 use tracing::{debug, error, warn};
 
+use super::gossip::{Node, Roster};
 use super::ledger::Publisher;
 use super::redis::{Event, Events, Message};
 use super::relay::Relay;
@@ -15,7 +19,8 @@ use crate::hub::{Broadcast, Except, Name, Rooms, Target};
 use crate::metrics::Origin;
 use crate::protocol::socket;
 
-use std::sync::Arc;
+/// How the event by which gateways announce who comes and goes begins; no client can publish one of this name.
+const PRESENCE: &str = r#"["presence","#;
 
 /// Binary attachments that JavaScript's clients take in one packet; with more they would end their session.
 const ATTACHMENTS_MAX: usize = 10;
@@ -25,6 +30,25 @@ const ATTACHMENTS_MAX: usize = 10;
 pub struct Hearing {
     relay: Arc<Relay>,
     events: Events,
+    /// What is still to be told.
+    heard: VecDeque<Heard>,
+}
+
+/// What is for the layer above to judge or do.
+#[derive(Debug)]
+pub enum Heard {
+    /// Another server wants something to be done.
+    Command(Command),
+    /// A gateway tells members of a room who comes or goes. Not delivered yet; with the event as it is written.
+    Presence(Box<(Broadcast, String)>),
+    /// A gateway is there, anew or again.
+    Arrived(Box<Node>),
+    /// A gateway is gone, and its sockets with it.
+    Gone(Box<Node>),
+    /// Who is in rooms on another gateway.
+    Roster(Box<Roster>),
+    /// Redis was away, or we were too slow: something may have been missed.
+    Resumed,
 }
 
 /// What another server wants to be done to sockets here.
@@ -56,18 +80,21 @@ pub enum Act {
 
 impl Hearing {
     pub(super) fn new(relay: Arc<Relay>, events: Events) -> Self {
-        Self { relay, events }
+        let heard = VecDeque::new();
+        Self { relay, events, heard }
     }
 
     /// Waits for the next thing that is not done by the cluster itself. Must be called again and again: everything that
     /// comes from Redis passes here.
-    pub async fn next(&mut self) -> Command {
+    pub async fn next(&mut self) -> Heard {
         loop {
+            if let Some(heard) = self.heard.pop_front() {
+                return heard;
+            }
             match self.events.next().await {
                 Event::Message(message) => {
-                    if let Some(command) = self.hear(&message) {
-                        return command;
-                    }
+                    let heard = self.hear(&message);
+                    self.heard.extend(heard);
                 }
                 Event::SubscriberUp => self.relay.subscriber_is_up(),
                 Event::PublisherUp => self.relay.publisher_is_up(),
@@ -80,27 +107,33 @@ impl Hearing {
                         count,
                         "messages from Redis were lost, as this node was too slow to read them"
                     );
+                    return Heard::Resumed;
                 }
                 Event::Refused(words) => error!(words, "Redis refuses the connection"),
             }
         }
     }
 
-    fn hear(&self, message: &Message) -> Option<Command> {
+    fn hear(&mut self, message: &Message) -> Option<Heard> {
         if message.is_by_pattern() {
             // A private room or a server of the first generation: either way the message itself says for whom it is.
-            self.broadcast(None, None, &message.payload);
-            return None;
+            return self.broadcast(None, None, &message.payload);
         }
         let (purpose, is_used) = self.relay.purpose(message.channel())?;
         match purpose {
-            Purpose::Probe => self.relay.probed(&message.payload),
+            Purpose::Probe => return self.relay.probed(&message.payload).then_some(Heard::Resumed),
             Purpose::Namespace(_) | Purpose::Room(..) if !is_used => self.pass_over(&message.payload),
-            Purpose::Namespace(namespace) => self.broadcast(Some(&namespace), None, &message.payload),
-            Purpose::Room(namespace, room) => self.broadcast(Some(&namespace), Some(&room), &message.payload),
-            Purpose::Old => self.broadcast(None, None, &message.payload),
-            Purpose::Requests(namespace) => return self.relay.asked(&namespace, &message.payload),
-            Purpose::Responses(_) | Purpose::Peers => {}
+            Purpose::Namespace(namespace) => return self.broadcast(Some(&namespace), None, &message.payload),
+            Purpose::Room(namespace, room) => {
+                return self.broadcast(Some(&namespace), Some(&room), &message.payload);
+            }
+            Purpose::Old => return self.broadcast(None, None, &message.payload),
+            Purpose::Requests(namespace) => {
+                let command = self.relay.asked(&namespace, &message.payload);
+                return command.map(Heard::Command);
+            }
+            Purpose::Responses(_) => self.relay.server_says(&message.payload),
+            Purpose::Peers => self.relay.peer_says(&message.payload, &mut self.heard),
             Purpose::Private | Purpose::OldNodes => {} // come by their patterns
         }
         None
@@ -113,23 +146,27 @@ impl Hearing {
     }
 
     /// A broadcast, by the channel of a room or of the namespace.
-    fn broadcast(&self, namespace: Option<&Name>, room: Option<&str>, payload: &[u8]) {
+    fn broadcast(&self, namespace: Option<&Name>, room: Option<&str>, payload: &[u8]) -> Option<Heard> {
         let relay = &self.relay;
         let (publisher, is_done) = relay.take_back(wire::peek_uid(payload));
         relay.metrics.relay.received(publisher.label());
         if is_done {
-            return;
+            return None;
         }
         let message = match wire::decode_broadcast(payload) {
             Ok(message) => message,
-            Err(error) => return debug!(%error, "a message that is no broadcast"),
+            Err(error) => {
+                debug!(%error, "a message that is no broadcast");
+                return None;
+            }
         };
         if message.attachments.len() > ATTACHMENTS_MAX {
             debug!(attachments = message.attachments.len(), "more than clients take");
-            return relay.metrics.relay.lost.inc();
+            relay.metrics.relay.lost.inc();
+            return None;
         }
         let namespace = match namespace {
-            Some(namespace) if **namespace != *message.namespace => return,
+            Some(namespace) if **namespace != *message.namespace => return None,
             Some(namespace) => Name::clone(namespace),
             None => Name::from(&*message.namespace),
         };
@@ -153,10 +190,14 @@ impl Hearing {
             namespace,
             is_volatile: message.volatile,
         };
+        if publisher == Publisher::Gateway && message.json.starts_with(PRESENCE) {
+            return Some(Heard::Presence(Box::new((broadcast, message.json))));
+        }
         match relay.hub.try_reserve_foreign(&broadcast) {
             Ok(reservation) => relay.hub.broadcast(broadcast, reservation, Origin::Cluster),
             Err(_) => relay.metrics.relay.lost.inc(), // whoever reads from Redis waits for nobody
         }
+        None
     }
 }
 

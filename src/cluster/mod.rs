@@ -3,10 +3,15 @@
 //! Alone, everything goes straight to the hub. With a Redis, broadcasts pass through it in one order, rooms with members
 //! here are subscribed, and other servers on the same Redis are obeyed and answered as if we were a Node.js server.
 
+mod alive;
 mod answer;
+mod asking;
+mod census;
 pub mod config;
+mod gossip;
 mod hearing;
 mod ledger;
+mod peers;
 pub mod redis;
 mod relay;
 mod requests;
@@ -17,17 +22,25 @@ pub mod wire;
 use std::sync::Arc;
 use std::time::Duration;
 
+use compact_str::CompactString;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 pub use answer::{Answer, Receipt};
+pub use census::{Census, NODE_SERVERS};
 pub use config::Config;
-pub use hearing::{Act, Command, Hearing};
+pub use gossip::{Node, Roster};
+pub use hearing::{Act, Command, Heard, Hearing};
 
 use crate::hub::{Broadcast, Hub, Name};
 use crate::metrics::{Metrics, Origin};
+use crate::protocol::ids::IdGenerator;
+use gossip::{Look, Message, ROOMS_MAX, VERSION};
 use relay::Relay;
 use subscriptions::Confirmation;
+
+/// Members that one answer names.
+pub const MEMBERS_MAX: usize = 1000;
 
 /// The nodes that share a Redis, or this one alone.
 #[derive(Debug)]
@@ -71,14 +84,14 @@ impl Live {
 }
 
 impl Cluster {
-    /// The cluster that `config` names, joined in the background; what comes from it is for [`Hearing::next`]. `tag` is
-    /// what our sockets' ids begin with.
+    /// The cluster that `config` names, joined in the background; what comes from it is for [`Hearing::next`].
+    /// Our sockets' ids come from `ids`, whose tag may be changed until [`settle`](Self::settle) is done.
     ///
     /// # Errors
     /// With what is wrong with the URL of Redis.
     pub fn new(
         config: &Config,
-        tag: &str,
+        ids: Arc<IdGenerator>,
         hub: Arc<Hub>,
         metrics: Arc<Metrics>,
     ) -> Result<(Arc<Self>, Option<Hearing>), String> {
@@ -87,7 +100,7 @@ impl Cluster {
             return Ok((Arc::new(Self { hub, bus }), None));
         }
         let (redis, events) = redis::Redis::open(&config.settings())?;
-        let relay = Relay::new(config, tag, redis, Arc::clone(&hub), metrics);
+        let relay = Relay::new(config, ids, redis, Arc::clone(&hub), metrics);
         let hearing = Hearing::new(Arc::clone(&relay), events);
         let bus = Bus::Redis(relay);
         Ok((Arc::new(Self { hub, bus }), Some(hearing)))
@@ -106,10 +119,64 @@ impl Cluster {
         }
     }
 
-    /// Waits a moment for Redis, so that the first clients of a new node find it whole.
+    /// Waits a moment for Redis and for the other gateways to know of this one, so that the first clients of a new node
+    /// find it whole. From then on the tag of our ids stays.
     pub async fn settle(&self, patience: Duration) {
-        if let Some(mut up) = self.up() {
-            let _ = tokio::time::timeout(patience, up.wait_for(|up| *up)).await;
+        if let Bus::Redis(relay) = &self.bus {
+            let mut introduced = relay.peers.introduced();
+            let _ = tokio::time::timeout(patience, introduced.wait_for(|done| *done)).await;
+            relay.peers.is_named();
+        }
+    }
+
+    /// Tells the other gateways that this one is gone.
+    pub async fn leave(&self) {
+        if let Bus::Redis(relay) = &self.bus {
+            relay.say_goodbye().await;
+        }
+    }
+
+    /// All gateways that are there, this one first, as they said of themselves lately; nobody is asked. Alone, nothing.
+    pub fn nodes(&self) -> Vec<Node> {
+        let Bus::Redis(relay) = &self.bus else {
+            return Vec::new();
+        };
+        let mut nodes = vec![relay.node()];
+        nodes.extend(relay.peers.alive.lock().nodes().cloned());
+        nodes
+    }
+
+    /// Asks all other servers who is in a room; `None` where there can be none.
+    pub fn census(
+        &self,
+        namespace: &Name,
+        room: &str,
+    ) -> Option<impl Future<Output = Census> + Send + 'static + use<>> {
+        match &self.bus {
+            Bus::Solo => None,
+            Bus::Redis(relay) => Some(Arc::clone(relay).census(Name::clone(namespace), room.into())),
+        }
+    }
+
+    /// Lets the other gateways, or the one run of one, tell us who is in rooms: by [`Heard::Roster`]. `is_again` where
+    /// something may have been missed.
+    pub fn look(&self, to: Option<&str>, namespace: &Name, rooms: &[CompactString], is_again: bool) {
+        let Bus::Redis(relay) = &self.bus else {
+            return;
+        };
+        if !*relay.up().borrow() {
+            return; // once it is there, everything is asked about again
+        }
+        for rooms in rooms.chunks(ROOMS_MAX) {
+            let look = Look {
+                namespace: (&**namespace).into(),
+                rooms: rooms.to_vec(),
+                is_again,
+            };
+            let run = relay.run().into();
+            let message = Message::Look { v: VERSION, run, look };
+            let channel = to.map_or_else(|| relay.routes.peers(), |run| relay.routes.peer(run));
+            relay.say(channel, message.encode());
         }
     }
 

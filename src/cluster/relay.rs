@@ -20,14 +20,17 @@ use tokio::task::AbortHandle;
 use tracing::{debug, error, info, warn};
 
 use super::answer::{Answer, Receipt, count};
+use super::asking::Asking;
 use super::config::{Config, Order};
 use super::ledger::{Ledger, Pending, Publisher};
+use super::peers::Peers;
 use super::redis::{Failure, Redis};
 use super::routes::{Line, Routes};
 use super::subscriptions::{Confirmation, Purpose, Table};
 use super::wire;
 use crate::hub::{Broadcast, Hub, Reservation, Target};
 use crate::metrics::{Metrics, Origin};
+use crate::protocol::ids::IdGenerator;
 
 /// What may wait to be published, and for Redis' answers: a unit a KiB and at least four a broadcast, as in the hub.
 const UNITS_MAX: u32 = 65_536;
@@ -55,6 +58,10 @@ pub(super) struct Relay {
     pub(super) redis: Redis,
     pub(super) routes: Routes,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) peers: Peers,
+    pub(super) asking: Arc<Asking>,
+    /// How long answers of other servers are waited for.
+    pub(super) request_timeout: Duration,
     order: Order,
     /// Whether clients are served while Redis is away.
     serves_alone: bool,
@@ -125,11 +132,17 @@ struct Route {
 }
 
 impl Relay {
-    pub(super) fn new(config: &Config, tag: &str, redis: Redis, hub: Arc<Hub>, metrics: Arc<Metrics>) -> Arc<Self> {
+    pub(super) fn new(
+        config: &Config,
+        ids: Arc<IdGenerator>,
+        redis: Redis,
+        hub: Arc<Hub>,
+        metrics: Arc<Metrics>,
+    ) -> Arc<Self> {
         let now = Instant::now();
         let (outgoing, queue) = mpsc::unbounded_channel();
         let ledger = Ledger::new();
-        let routes = Routes::new(&config.prefix, tag, ledger.run());
+        let routes = Routes::new(&config.prefix, Arc::clone(&ids), ledger.run());
         let mut table = Table::default();
         for (name, purpose) in routes.of_node() {
             table.enter(name, purpose);
@@ -139,6 +152,9 @@ impl Relay {
             redis,
             routes,
             metrics,
+            peers: Peers::new(ids, config.heartbeat.0),
+            asking: Arc::default(),
+            request_timeout: config.request_timeout.0,
             order: config.order,
             serves_alone: config.serve_without_redis,
             state: Mutex::new(State {
@@ -166,6 +182,7 @@ impl Relay {
             tokio::spawn(Arc::clone(&relay).publish_all(queue)).abort_handle(),
             tokio::spawn(Arc::clone(&relay).keep_subscribed()).abort_handle(),
             tokio::spawn(Arc::clone(&relay).keep_probing()).abort_handle(),
+            tokio::spawn(Arc::clone(&relay).keep_beating()).abort_handle(),
         ];
         relay.tasks.lock().extend(tasks);
         relay
@@ -275,6 +292,16 @@ impl Relay {
             published,
         };
         self.outgoing.send(outgoing).is_ok()
+    }
+
+    /// Waits until everything that was published before is at Redis, or lost.
+    pub(super) async fn flushed(&self) {
+        let _ = self.room.acquire_many(UNITS_MAX).await;
+    }
+
+    /// Whether a channel is subscribed, or about to be.
+    pub(super) fn is_wanted(&self, name: &str) -> bool {
+        self.state.lock().table.is_wanted(name)
     }
 
     /// What this run of the node is called.
@@ -397,8 +424,8 @@ impl Relay {
         warn!(why, delivered_here = waiting, "Redis is away: this node goes on alone");
     }
 
-    /// A probe came back: Redis is there, in both directions.
-    pub(super) fn probed(&self, payload: &[u8]) {
+    /// A probe came back: Redis is there, in both directions. True where it was away.
+    pub(super) fn probed(&self, payload: &[u8]) -> bool {
         let number = std::str::from_utf8(payload)
             .ok()
             .and_then(|text| text.parse::<u64>().ok());
@@ -406,7 +433,7 @@ impl Relay {
         let now = Instant::now();
         let probe = state.probe;
         if number != Some(probe.number) {
-            return;
+            return false;
         }
         state.probed = now;
         let latency = now.duration_since(probe.sent);
@@ -417,7 +444,7 @@ impl Relay {
                 .broadcast(pending.broadcast, pending.reservation, pending.origin);
         }
         if state.is_up || !state.is_subscribed || !self.redis.is_publisher_up() {
-            return;
+            return false;
         }
         state.is_up = true;
         state.ledger.begin_epoch();
@@ -429,6 +456,7 @@ impl Relay {
         } // before the first time there was nothing to miss
         self.up.send_replace(true);
         info!(seconds = away.as_secs_f32(), "Redis is there");
+        true
     }
 
     /// Publishes in order, many at a time.

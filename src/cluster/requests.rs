@@ -9,6 +9,7 @@ use std::time::Duration;
 use compact_str::CompactString;
 use tracing::debug;
 
+use super::census::question_of;
 use super::hearing::{Act, Command};
 use super::relay::Relay;
 use super::wire::{self, Answer, Ask, Dialect, RemoteSocket, Request, Response};
@@ -34,7 +35,7 @@ impl Relay {
                 return None;
             }
         };
-        if request.uid.as_deref() == Some(self.run()) {
+        if request.uid.as_deref() == Some(self.run()) || is_for_node_servers(&request) {
             return None;
         }
         let act = match &request.ask {
@@ -163,6 +164,14 @@ impl Relay {
             };
             let _ = tokio::time::timeout(timeout, pass_on).await; // who asked stops waiting then, too
         });
+    }
+}
+
+/// Another gateway asks Node servers; it asks gateways by channels of their own.
+fn is_for_node_servers(request: &Request) -> bool {
+    match (&request.uid, &request.id) {
+        (Some(run), Some(id)) => question_of(run, id).is_some(),
+        _ => false,
     }
 }
 

@@ -8,14 +8,14 @@ use compact_str::CompactString;
 use super::subscriptions::Purpose;
 use super::wire::Channels;
 use crate::hub::Name;
-use crate::protocol::ids::SID_LENGTH;
+use crate::protocol::ids::{IdGenerator, SID_LENGTH};
 
 /// What channels are called.
 #[derive(Debug)]
 pub(super) struct Routes {
     channels: Channels,
     prefix: CompactString,
-    tag: CompactString,
+    ids: Arc<IdGenerator>,
     /// What this run of the node is called.
     run: CompactString,
     /// Redis refuses patterns.
@@ -26,12 +26,12 @@ pub(super) struct Routes {
 pub(super) type Line = (Arc<str>, Purpose);
 
 impl Routes {
-    /// Channels that begin with `prefix`, for sockets whose ids begin with `tag`, on a node that calls itself `run`.
-    pub(super) fn new(prefix: &str, tag: &str, run: &CompactString) -> Self {
+    /// Channels that begin with `prefix`, for sockets with these ids, on a node that calls itself `run`.
+    pub(super) fn new(prefix: &str, ids: Arc<IdGenerator>, run: &CompactString) -> Self {
         Self {
             channels: Channels::new(prefix),
             prefix: prefix.into(),
-            tag: tag.into(),
+            ids,
             run: run.clone(),
             lacks_patterns: AtomicBool::new(false),
         }
@@ -52,12 +52,23 @@ impl Routes {
         format!("{}-roomcast", self.prefix).into()
     }
 
+    /// Where one run of a gateway is told something.
+    pub(super) fn peer(&self, run: &str) -> Arc<str> {
+        format!("{}-roomcast#{run}", self.prefix).into()
+    }
+
+    /// Who has a tag.
+    pub(super) fn claim(&self, tag: &str) -> String {
+        format!("{}-roomcast:node:{tag}", self.prefix)
+    }
+
     /// What every node hears, whoever is there.
     pub(super) fn of_node(&self) -> Vec<Line> {
         let patterns = self.private_patterns("/"); // always, so that a new node knows whether it may
         let mut lines = vec![
             (self.probe(), Purpose::Probe),
             (self.peers(), Purpose::Peers),
+            (self.peer(&self.run), Purpose::Peers),
             (self.channels.old_emitter().into(), Purpose::Old),
             (self.channels.old_nodes_pattern().into(), Purpose::OldNodes),
         ];
@@ -88,7 +99,7 @@ impl Routes {
 
     /// Patterns for the private rooms of our sockets in a namespace.
     fn private_patterns(&self, namespace: &str) -> impl Iterator<Item = Arc<str>> + use<> {
-        let patterns = self.channels.private_patterns(namespace, &self.tag);
+        let patterns = self.channels.private_patterns(namespace, &self.ids.tag());
         patterns.into_iter().map(Arc::from)
     }
 
@@ -124,6 +135,11 @@ impl Routes {
         self.channels.room(namespace, room).into()
     }
 
+    /// Where servers are asked about a namespace.
+    pub(super) fn request(&self, namespace: &str) -> Arc<str> {
+        self.channels.request(namespace).into()
+    }
+
     /// Where they are answered.
     pub(super) fn response(&self, namespace: &str) -> Arc<str> {
         self.channels.response(namespace).into()
@@ -136,10 +152,11 @@ impl Routes {
 
     /// The pattern that matches a room's channel, where the room could be private to one of our sockets.
     pub(super) fn pattern(&self, namespace: &str, room: &str) -> Option<Arc<str>> {
-        if self.lacks_patterns() {
+        if self.lacks_patterns() || room.len() < SID_LENGTH {
             return None;
         }
-        let is_id = |id: &str| id.len() == SID_LENGTH && id.starts_with(&*self.tag);
+        let tag = self.ids.tag();
+        let is_id = |id: &str| id.len() == SID_LENGTH && id.starts_with(&*tag);
         let of_namespace = |room: &str| room.strip_prefix(namespace)?.strip_prefix('#').map(is_id);
         let index = if is_id(room) {
             0

@@ -135,6 +135,13 @@ impl Table {
             .is_some_and(|channel| channel.state == State::Live)
     }
 
+    /// Whether a channel is subscribed, or about to be.
+    pub(super) fn is_wanted(&self, name: &str) -> bool {
+        self.channels
+            .get(name)
+            .is_some_and(|channel| channel.users > 0 || matches!(channel.state, State::Asked | State::Live))
+    }
+
     /// What comes by a channel or pattern; `None` for one that nobody wanted. Those without users are told, as nothing
     /// that comes by them needs to be read.
     pub(super) fn purpose(&self, name: &str) -> Option<(&Purpose, bool)> {

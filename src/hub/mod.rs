@@ -145,6 +145,11 @@ impl Hub {
         (ids, total)
     }
 
+    /// Whether a room has members here.
+    pub fn is_occupied(&self, namespace: &str, room: &str) -> bool {
+        self.shards.iter().any(|shard| shard.is_occupied(namespace, room))
+    }
+
     /// Puts everybody in a target into rooms, as another server or an application asks; those whose rooms that changed.
     pub fn join_others(&self, selection: &Selection<'_>, rooms: &[CompactString]) -> Vec<MovedSocket> {
         self.each_shard(|id, shard, moved| shard.join_others(id, selection, rooms, moved))

@@ -231,6 +231,12 @@ impl Shard {
         count
     }
 
+    pub(super) fn is_occupied(&self, namespace: &str, room: &str) -> bool {
+        let state = self.0.lock();
+        let namespace = state.namespaces.get(namespace);
+        namespace.is_some_and(|namespace| namespace.rooms.contains_key(room))
+    }
+
     pub(super) fn is_member(&self, slot: u32, room: &str) -> bool {
         let state = self.0.lock();
         let Some(socket) = state.sockets.get(slot as usize) else {

@@ -57,6 +57,24 @@ pub enum Publisher {
     Emitter,
 }
 
+/// A question to all other servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// Who is in a room.
+    Members,
+}
+
+/// What came of a question to all other servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Questioned {
+    /// All have answered.
+    Complete,
+    /// Some have not, in time.
+    Partial,
+    /// It was not asked, as too many were under way.
+    RateLimited,
+}
+
 /// A limit that somebody met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
@@ -72,6 +90,8 @@ pub enum Limit {
     ControlPackets,
     /// Events that wait while an earlier one of their socket is not done.
     WaitingEvents,
+    /// Questions to other servers that are under way at once.
+    Questions,
 }
 
 /// Why an event of a client was not done.
@@ -144,6 +164,8 @@ label!(Action {
 label!(Limit {
     Connections => "connections", ConnectionsPerIp => "connections_per_ip",
     HandshakesPerSecond => "handshakes_per_second", EventsPerSecond => "events_per_second",
-    ControlPackets => "control_packets", WaitingEvents => "waiting_events",
+    ControlPackets => "control_packets", WaitingEvents => "waiting_events", Questions => "questions",
 });
+label!(Question { Members => "members" });
+label!(Questioned { Complete => "complete", Partial => "partial", RateLimited => "rate_limited" });
 label!(Publisher { Roomcast => "roomcast", Node => "node", Emitter => "emitter" });

@@ -14,7 +14,7 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
-pub use labels::{Action, Handshake, Limit, Origin, Publisher, Refusal, Transport, Upgrade};
+pub use labels::{Action, Handshake, Limit, Origin, Publisher, Question, Questioned, Refusal, Transport, Upgrade};
 pub use relay::Relay;
 
 use crate::protocol::{PacketType, Version};
@@ -154,6 +154,14 @@ impl Metrics {
     pub fn connections(&self, transport: Transport, version: Version) -> IntGauge {
         self.connections
             .with_label_values(&[transport.as_str(), version.as_str()])
+    }
+
+    /// The number of open sessions of all kinds.
+    pub fn all_connections(&self) -> u64 {
+        let kinds = [Transport::Polling, Transport::WebSocket].into_iter();
+        let kinds = kinds.flat_map(|transport| [Version::V3, Version::V4].map(|version| (transport, version)));
+        let open = kinds.map(|(transport, version)| self.connections(transport, version).get());
+        open.sum::<i64>().try_into().unwrap_or(0)
     }
 
     /// The number of sockets of the configured namespace at `index`.

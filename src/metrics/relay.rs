@@ -1,8 +1,8 @@
 //! What is counted of the way through Redis.
 
-use prometheus::{Counter, Histogram, HistogramOpts, IntCounter, IntGauge, Opts};
+use prometheus::{Counter, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts};
 
-use super::labels::Publisher;
+use super::labels::{Publisher, Question, Questioned};
 use super::{Registrar, counters};
 
 /// Bounds of `relay_latency_seconds`: from Redis on the same machine to one that is about to be given up.
@@ -26,6 +26,9 @@ pub struct Relay {
     pub gap_seconds: Counter,
     /// Connections of the subscriber beyond the first.
     pub reconnects: IntCounter,
+    /// Gateways that are there, this one included.
+    pub nodes: IntGauge,
+    requests: IntCounterVec,
 }
 
 impl Relay {
@@ -38,7 +41,21 @@ impl Relay {
             "roomcast_relay_gap_seconds_total",
             "Time in which messages of others may have been missed",
         );
+        let nodes = new.gauge("cluster_nodes", "Gateways that are there, this one included")?;
+        nodes.set(1);
+        let requests = new.counter_vec(
+            "cluster_requests_total",
+            "Questions to all other servers, by what was asked and how it ended",
+            &["type", "result"],
+        )?;
+        for question in Question::LABELS {
+            for result in Questioned::LABELS {
+                requests.with_label_values(&[*question, *result]);
+            }
+        }
         Ok(Self {
+            nodes,
+            requests,
             up: new.gauge("relay_up", "1 while what this node publishes comes back from Redis")?,
             latency: new.register(Histogram::with_opts(latency.buckets(LATENCY_BUCKETS.to_vec()))?)?,
             published: new.counter("relay_published_total", "Messages that Redis took")?,
@@ -57,6 +74,12 @@ impl Relay {
             gap_seconds: new.register(Counter::with_opts(gap_seconds)?)?,
             reconnects: new.counter("relay_reconnects_total", "Connections to Redis beyond the first")?,
         })
+    }
+
+    /// A question to all other servers ended.
+    pub fn asked(&self, question: Question, result: Questioned) {
+        let labels = [question.as_str(), result.as_str()];
+        self.requests.with_label_values(&labels).inc();
     }
 
     /// A message came.

@@ -13,6 +13,7 @@ use crate::engine::Engine;
 use crate::http::{self, Body, Secret};
 use crate::hub::Hub;
 use crate::metrics::{Metrics, Snapshot};
+use crate::protocol::ids::IdGenerator;
 
 /// `[admin]`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -27,8 +28,8 @@ pub struct Config {
 /// What the admin listener shows.
 #[derive(Debug)]
 pub struct Admin {
-    /// The tag of this node's ids.
-    pub node: String,
+    /// The node's ids, whose tag is its name.
+    pub ids: Arc<IdGenerator>,
     /// Keys for everything but health and metrics.
     pub keys: Vec<Secret>,
     /// Readiness.

@@ -6,6 +6,7 @@
 
 use std::borrow::Borrow;
 use std::fmt;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -33,7 +34,8 @@ pub struct SocketId(CompactString);
 /// Makes ids that begin with this node's tag.
 #[derive(Debug)]
 pub struct IdGenerator {
-    tag: [u8; TAG_BYTES],
+    /// Three bytes behind a zero.
+    tag: AtomicU32,
 }
 
 impl Sid {
@@ -106,9 +108,25 @@ impl IdGenerator {
     /// # Errors
     /// When the system has no randomness to give.
     pub fn new() -> Result<Self, RandomnessError> {
-        let mut tag = [0; TAG_BYTES];
-        SysRng.try_fill_bytes(&mut tag).map_err(|_| RandomnessError)?;
-        Ok(Self { tag })
+        let ids = Self { tag: AtomicU32::new(0) };
+        ids.renew_tag()?;
+        Ok(ids)
+    }
+
+    /// Takes another random tag: for a node that has made no id yet.
+    ///
+    /// # Errors
+    /// When the system has no randomness to give.
+    pub fn renew_tag(&self) -> Result<(), RandomnessError> {
+        let mut tag = [0; 1 + TAG_BYTES];
+        SysRng.try_fill_bytes(&mut tag[1..]).map_err(|_| RandomnessError)?;
+        self.tag.store(u32::from_be_bytes(tag), Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn tag_bytes(&self) -> [u8; TAG_BYTES] {
+        let [_, tag @ ..] = self.tag.load(Ordering::Relaxed).to_be_bytes();
+        tag
     }
 
     /// A new id that nobody can guess.
@@ -117,7 +135,7 @@ impl IdGenerator {
     /// When the system has no randomness to give.
     pub fn next(&self) -> Result<Sid, RandomnessError> {
         let mut bytes = [0; TAG_BYTES + RANDOM_BYTES];
-        bytes[..TAG_BYTES].copy_from_slice(&self.tag);
+        bytes[..TAG_BYTES].copy_from_slice(&self.tag_bytes());
         SysRng
             .try_fill_bytes(&mut bytes[TAG_BYTES..])
             .map_err(|_| RandomnessError)?;
@@ -130,7 +148,7 @@ impl IdGenerator {
 
     /// The four characters that this node's ids begin with.
     pub fn tag(&self) -> String {
-        URL_SAFE_NO_PAD.encode(self.tag)
+        URL_SAFE_NO_PAD.encode(self.tag_bytes())
     }
 }
 

@@ -201,7 +201,7 @@ impl Server {
         parts.cluster.settle(REDIS_PATIENCE).await;
         info!(
             version = env!("CARGO_PKG_VERSION"),
-            node = parts.admin.node,
+            node = parts.admin.ids.tag(),
             clients = %addresses(&clients),
             %admin,
             path = config.server.path,
@@ -262,6 +262,7 @@ impl Server {
         let _ = stop.wait_for(|stop| *stop != Stop::No).await;
         parts.admin.metrics.draining.set(1);
         let ended = drain(&config.drain, &parts.engine, &parts.health, &mut stop).await;
+        parts.cluster.leave().await;
         info!(clean = ended == Ended::Clean, "stopped");
         parts.cluster.close();
         drop(files);
@@ -281,8 +282,13 @@ impl Parts {
         let ids = Arc::new(IdGenerator::new().map_err(unavailable("no ids can be made"))?);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let (hub, _) = Hub::new(cores, Arc::clone(&metrics));
-        let (cluster, hearing) = Cluster::new(&config.cluster, &ids.tag(), Arc::clone(&hub), Arc::clone(&metrics))
-            .map_err(unavailable("the cluster cannot be joined"))?;
+        let (cluster, hearing) = Cluster::new(
+            &config.cluster,
+            Arc::clone(&ids),
+            Arc::clone(&hub),
+            Arc::clone(&metrics),
+        )
+        .map_err(unavailable("the cluster cannot be joined"))?;
         let needs_redis = !config.cluster.serve_without_redis;
         let health = Arc::new(Health::new(connections_max).with_redis(cluster.up(), needs_redis));
         let server = &config.server;
@@ -325,7 +331,7 @@ impl Parts {
             Demo::Auto(Auto::Auto) => config.is_open(),
         };
         let admin = Admin {
-            node: ids.tag(),
+            ids: Arc::clone(&ids),
             keys: config.admin.keys.clone(),
             health: Arc::clone(&health),
             metrics,

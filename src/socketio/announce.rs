@@ -6,7 +6,6 @@ use smallvec::SmallVec;
 
 use super::client::Socket;
 use crate::hub::{Broadcast, Except, Name, Rooms, Target};
-use crate::protocol::ids::SocketId;
 use crate::protocol::json;
 use crate::protocol::socket;
 
@@ -14,16 +13,16 @@ use crate::protocol::socket;
 pub(super) type Broadcasts = SmallVec<[Broadcast; 1]>;
 
 /// What a socket did to a room.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Movement {
     Join,
     Leave,
 }
 
 /// Writes who a socket is to others, as fields of an object: `"socket":"…","user":null`.
-pub(super) fn write_who(json: &mut String, shown: &SocketId) {
+pub(super) fn write_who(json: &mut String, shown: &str) {
     json.push_str(r#""socket":"#);
-    json::write_string(json, shown.as_str());
+    json::write_string(json, shown);
     json.push_str(r#","user":null"#);
 }
 
@@ -34,7 +33,7 @@ pub(super) fn presence(socket: &Socket, movement: Movement, rooms: &[Name]) -> B
     }
     self::movement(
         &socket.namespace,
-        socket.shown_id(),
+        socket.shown_id().as_str(),
         &socket.excepted(),
         movement,
         rooms,
@@ -44,7 +43,7 @@ pub(super) fn presence(socket: &Socket, movement: Movement, rooms: &[Name]) -> B
 /// Tells the members of each room but `except` that the socket that is shown by this id came or went.
 pub(super) fn movement(
     namespace: &Name,
-    shown_id: &SocketId,
+    shown_id: &str,
     except: &Except,
     movement: Movement,
     rooms: &[Name],
@@ -76,7 +75,7 @@ pub(super) fn movement(
 /// published to, where it was one.
 pub(super) fn stamp(socket: &Socket, room: Option<&str>) -> String {
     let mut json = String::from(",{");
-    write_who(&mut json, socket.shown_id());
+    write_who(&mut json, socket.shown_id().as_str());
     json.push_str(r#","room":"#);
     match room {
         Some(room) => json::write_string(&mut json, room),

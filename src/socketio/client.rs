@@ -330,6 +330,9 @@ impl Client {
         let channels = rooms.iter().map(|room| &**room).chain(private);
         self.shared.cluster.exit(&socket.namespace, channels);
         self.shared.member_answers.forget(&socket.namespace, &rooms);
+        if socket.rules.presence {
+            self.shared.follow(&socket.namespace, Movement::Leave, &rooms);
+        }
         self.shared.namespaces.release(&socket.namespace, &socket.rules);
         if let Some(index) = socket.rules.index {
             self.shared.metrics.sockets(index).dec();
@@ -358,6 +361,7 @@ impl Client {
         } else {
             Vec::new()
         };
+        self.shared.follow(&socket.namespace, Movement::Join, &rooms);
         let presence = announce::presence(&socket, Movement::Join, &rooms);
         if let Some(index) = socket.rules.index {
             self.shared.metrics.sockets(index).inc();

@@ -1,75 +1,19 @@
 //! Rooms: who may come, who goes, who is there.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use compact_str::CompactString;
-use foldhash::fast::RandomState;
-use hashbrown::HashMap;
-use parking_lot::Mutex;
 
-use super::announce::{self, Movement};
+use super::announce::{self, Broadcasts, Movement};
+use super::answers::Found;
 use super::arguments::{self, Refused, quoted};
 use super::client::{Client, Socket};
-use super::event::{Call, Outcome};
+use super::event::{Call, Outcome, refusal_json};
 use super::waiting::Settled;
 use crate::hub::Name;
 use crate::metrics::Refusal;
 use crate::protocol::ids::looks_like_socket_id;
 use crate::protocol::json;
-
-/// Members that one answer names.
-const MEMBERS_MAX: usize = 1000;
-
-/// Time for which equal questions share one answer.
-const ANSWER_AGE_MAX: Duration = Duration::from_secs(1);
-
-/// Answers that are kept.
-const ANSWERS_MAX: usize = 1024;
-
-/// Answers to `members` that are young enough to be given again: a crowd that asks at once costs one walk.
-#[derive(Debug, Default)]
-pub(super) struct MemberAnswers(Mutex<HashMap<Question, Answer, RandomState>>);
-
-/// A namespace and a room.
-type Question = (Name, CompactString);
-
-/// When it was made, and its array as written.
-type Answer = (Instant, Arc<str>);
-
-impl MemberAnswers {
-    fn get(&self, namespace: &Name, room: &str, make: impl FnOnce() -> String) -> Arc<str> {
-        let now = Instant::now();
-        let is_young = |made: Instant| now.duration_since(made) < ANSWER_AGE_MAX;
-        let key = (Arc::clone(namespace), CompactString::from(room));
-        if let Some((made, answer)) = self.0.lock().get(&key)
-            && is_young(*made)
-        {
-            return Arc::clone(answer);
-        }
-        let answer: Arc<str> = make().into();
-        let mut answers = self.0.lock();
-        if answers.len() >= ANSWERS_MAX {
-            answers.retain(|_, (made, _)| is_young(*made));
-        }
-        if answers.len() < ANSWERS_MAX {
-            answers.insert(key, (now, Arc::clone(&answer)));
-        }
-        answer
-    }
-}
-
-impl MemberAnswers {
-    /// Somebody left these rooms: who asks from now on must not be told of a member whose leave it will never hear.
-    pub(super) fn forget(&self, namespace: &Name, rooms: &[Name]) {
-        let mut answers = self.0.lock();
-        if !answers.is_empty() {
-            for room in rooms {
-                answers.remove(&(Arc::clone(namespace), CompactString::from(&**room)));
-            }
-        }
-    }
-}
 
 impl Client {
     /// `join`, rooms.
@@ -100,12 +44,20 @@ impl Client {
         answer.push_str("}]");
         let presence = announce::presence(socket, Movement::Join, &joined.changed);
         let live = self.shared.cluster.joined(&socket.namespace, &joined.changed);
+        let changed = joined.changed;
+        let announces = socket.rules.presence;
         if live.is_now() {
+            if announces {
+                self.shared.follow(&socket.namespace, Movement::Join, &changed);
+            }
             return Ok(Outcome::Announce(presence, answer));
         }
-        let changed = joined.changed;
+        let (shared, namespace) = (Arc::clone(&self.shared), Name::clone(&socket.namespace));
         Ok(Outcome::Wait(Box::pin(async move {
             if live.confirmed().await {
+                if announces {
+                    shared.follow(&namespace, Movement::Join, &changed);
+                }
                 Settled::Done { presence, answer }
             } else {
                 Settled::NotJoined { rooms: changed }
@@ -126,6 +78,9 @@ impl Client {
         let mut answer = answer_with_rooms(&left.rooms);
         answer.push_str("}]");
         self.shared.member_answers.forget(&socket.namespace, &left.changed);
+        if socket.rules.presence {
+            self.shared.follow(&socket.namespace, Movement::Leave, &left.changed);
+        }
         let presence = announce::presence(socket, Movement::Leave, &left.changed);
         Ok(Outcome::Announce(presence, answer))
     }
@@ -142,19 +97,20 @@ impl Client {
             let message = format!("the members of the room {} may not be listed", quoted(room));
             return Err((Refusal::Forbidden, message));
         }
-        let make = || {
-            let (ids, total) = self.shared.hub.members(&socket.namespace, room, MEMBERS_MAX);
-            let mut answer = String::from(r#"[{"ok":true,"members":["#);
-            for (index, id) in ids.iter().enumerate() {
-                answer.push_str(if index == 0 { "{" } else { ",{" });
-                announce::write_who(&mut answer, id);
-                answer.push('}');
+        match self.shared.who_is_in(&socket.namespace, room) {
+            Found::Now(answer) => Ok(Outcome::Done(answer.as_ref().to_owned())),
+            Found::Soon(soon) => Ok(Outcome::Wait(Box::pin(async move {
+                let answer = soon.answer().await.map(|answer| answer.as_ref().to_owned());
+                Settled::Done {
+                    presence: Broadcasts::new(),
+                    answer: answer.unwrap_or_else(|| refusal_json(Refusal::Unavailable, "nobody could be asked")),
+                }
+            }))),
+            Found::Busy => {
+                let message = "too many rooms' members are being listed on this node";
+                Err((Refusal::RateLimited, message.into()))
             }
-            answer.push_str(&format!(r#"],"total":{total}}}]"#));
-            answer
-        };
-        let answer = self.shared.member_answers.get(&socket.namespace, room, make);
-        Ok(Outcome::Done(answer.as_ref().to_owned()))
+        }
     }
 
     /// The rooms in a call's first argument.

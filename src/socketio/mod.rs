@@ -1,6 +1,7 @@
 //! A client's life: the namespaces it enters, the rooms it joins, what its events do.
 
 mod announce;
+mod answers;
 mod arguments;
 mod client;
 pub mod config;
@@ -9,11 +10,13 @@ mod event;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod membership;
+mod neighbours;
 mod obey;
 mod parser;
 mod partial;
 mod pattern;
 mod relay;
+mod rosters;
 mod rules;
 mod values;
 mod waiting;
@@ -24,12 +27,15 @@ use std::time::Duration;
 pub use client::serve;
 pub use obey::obey;
 
+use answers::MemberAnswers;
+use parking_lot::Mutex;
+use rosters::Rosters;
+
 use crate::cluster::Cluster;
 use crate::hub::Hub;
 use crate::limits;
 use crate::metrics::Metrics;
 use crate::protocol::ids::IdGenerator;
-use membership::MemberAnswers;
 use rules::Namespaces;
 
 /// What all clients of a node share.
@@ -46,6 +52,7 @@ pub struct SocketIo {
     connect_timeout: Duration,
     namespaces: Namespaces,
     member_answers: MemberAnswers,
+    rosters: Mutex<Rosters>,
 }
 
 impl SocketIo {
@@ -66,6 +73,7 @@ impl SocketIo {
             connect_timeout: config.engine.connect_timeout.0,
             namespaces: Namespaces::new(config.namespaces, config.limits.pattern_namespaces),
             member_answers: MemberAnswers::default(),
+            rosters: Mutex::new(Rosters::new()),
         }
     }
 

@@ -6,20 +6,29 @@ use compact_str::CompactString;
 
 use super::SocketIo;
 use super::announce::{self, Movement};
-use crate::cluster::{Act, Command, Hearing};
+use crate::cluster::{Act, Command, Heard, Hearing};
 use crate::hub::{Except, Kick, MovedSocket, Name, Selection, Sender};
 use crate::metrics::Origin;
 
 /// Does what comes from other servers, in order, for as long as the node runs.
 pub async fn obey(mut hearing: Hearing, shared: Arc<SocketIo>) {
     loop {
-        let command = hearing.next().await;
-        shared.obey(&command);
+        match hearing.next().await {
+            Heard::Command(command) => shared.obey(&command),
+            Heard::Presence(presence) => {
+                let (broadcast, json) = *presence;
+                shared.on_presence(broadcast, &json);
+            }
+            Heard::Arrived(node) => shared.on_arrived(&node),
+            Heard::Gone(node) => shared.on_gone(&node),
+            Heard::Roster(roster) => shared.on_roster(&roster),
+            Heard::Resumed => shared.on_resumed(),
+        }
     }
 }
 
 impl SocketIo {
-    fn obey(&self, command: &Command) {
+    fn obey(self: &Arc<Self>, command: &Command) {
         let selection = Selection {
             namespace: &command.namespace,
             target: &command.target,
@@ -35,10 +44,23 @@ impl SocketIo {
         }
     }
 
-    fn join_others(&self, namespace: &Name, selection: &Selection<'_>, rooms: &[CompactString]) {
+    fn join_others(self: &Arc<Self>, namespace: &Name, selection: &Selection<'_>, rooms: &[CompactString]) {
         for moved in self.hub.join_others(selection, rooms) {
-            let _ = self.cluster.joined(namespace, &moved.changed); // nobody waits for it
+            let live = self.cluster.joined(namespace, &moved.changed);
             self.announce(namespace, &moved, Movement::Join);
+            if !self.namespaces.announces(namespace) {
+                continue;
+            }
+            if live.is_now() {
+                self.follow(namespace, Movement::Join, &moved.changed);
+                continue;
+            }
+            let (shared, namespace) = (Arc::clone(self), Name::clone(namespace));
+            tokio::spawn(async move {
+                if live.confirmed().await {
+                    shared.follow(&namespace, Movement::Join, &moved.changed);
+                }
+            });
         }
     }
 
@@ -47,6 +69,9 @@ impl SocketIo {
             self.cluster.left(namespace, &moved.changed);
             self.member_answers.forget(namespace, &moved.changed);
             self.announce(namespace, &moved, Movement::Leave);
+            if self.namespaces.announces(namespace) {
+                self.follow(namespace, Movement::Leave, &moved.changed);
+            }
         }
     }
 
@@ -62,7 +87,7 @@ impl SocketIo {
             }),
             rooms: Vec::new(),
         };
-        for presence in announce::movement(namespace, &moved.shown_id, &except, movement, &moved.changed) {
+        for presence in announce::movement(namespace, moved.shown_id.as_str(), &except, movement, &moved.changed) {
             let _ = self.cluster.try_broadcast(presence, Origin::Cluster, None); // nobody can wait here
         }
     }

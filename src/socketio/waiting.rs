@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use tracing::debug;
 
-use super::announce::Broadcasts;
+use super::announce::{Broadcasts, Movement};
 use super::arguments::quoted;
 use super::client::Client;
 use super::connect::Entrance;
@@ -222,6 +222,9 @@ impl Client {
             let rooms: Vec<_> = rooms.iter().map(|room| (&**room).into()).collect();
             let left = self.shared.hub.leave(socket.key, &rooms);
             self.shared.cluster.left(namespace, &left.changed);
+            if socket.rules.presence {
+                self.shared.follow(namespace, Movement::Leave, &left.changed);
+            }
         }
     }
 }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use crate::client::{DEADLINE, LOOK_AGAIN};
+use crate::client::{DEADLINE, LOOK_AGAIN, within};
 use crate::gateway::TestGateway;
 
 /// A gateway in a process, and what it wrote.
@@ -77,6 +77,14 @@ impl Observed {
         }
         let log = std::mem::take(&mut *self.log.lock().unwrap());
         String::from_utf8(log).expect("a log in UTF-8")
+    }
+
+    /// `-STOP`: it hangs, its connections stay open; `-CONT`.
+    pub(crate) async fn signal(&self, signal: &str) {
+        let told = tokio::process::Command::new("kill")
+            .args([signal, &self.child.id().to_string()])
+            .status();
+        assert!(within(told).await.unwrap().success());
     }
 
     fn kill(&mut self) {
