@@ -11,7 +11,7 @@ import { Redis } from './redis.mjs';
 export const GATEWAY = 'gateway';
 
 /** Whether the binary can be a member of a cluster: until then the real servers are held against each other alone. */
-export const GATEWAYS_TAKE_PART = false;
+export const GATEWAYS_TAKE_PART = true;
 
 /** Those of some lists of kinds that can run. */
 export const runnable = (lists) => lists.filter((list) => GATEWAYS_TAKE_PART || !list.includes(GATEWAY));
