@@ -3,9 +3,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 
-import { connect, connectAll, fleet, GATEWAY, runnable } from './fleet.mjs';
+import { connect, connectAll, fleet, GATEWAY } from './fleet.mjs';
 
-const PAIRS = runnable([
+const PAIRS = [
   ['Node 2', 'Node 2'],
   ['Node 2', 'Node 1'],
   ['Node 1', 'Node 2'],
@@ -13,7 +13,7 @@ const PAIRS = runnable([
   ['Node 1, adapter 2', 'Node 1, adapter 2'],
   ['Node 2', GATEWAY],
   ['Node 1', GATEWAY],
-]);
+];
 
 const idsOf = (clients) => clients.map(({ id }) => id).sort();
 
