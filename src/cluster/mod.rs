@@ -189,6 +189,24 @@ impl Cluster {
         }
     }
 
+    /// A command is done, but for these subscriptions. Who asks to be told is told once they are live: what it publishes
+    /// from then on is heard.
+    pub fn done(&self, command: Command, subscriptions: Vec<Live>) {
+        let (Bus::Redis(relay), Some(question)) = (&self.bus, command.question) else {
+            return;
+        };
+        if subscriptions.iter().all(Live::is_now) {
+            return relay.done(&command.namespace, &question);
+        }
+        let (relay, namespace) = (Arc::clone(relay), command.namespace);
+        tokio::spawn(async move {
+            for live in subscriptions {
+                live.confirmed().await;
+            }
+            relay.done(&namespace, &question);
+        });
+    }
+
     /// A socket is no longer in rooms in which it was.
     pub fn left(&self, namespace: &Name, rooms: &[Name]) {
         if let Bus::Redis(relay) = &self.bus

@@ -6,7 +6,7 @@ use compact_str::CompactString;
 
 use super::SocketIo;
 use super::announce::{self, Movement};
-use crate::cluster::{Act, Command, Hearing};
+use crate::cluster::{Act, Command, Hearing, Live};
 use crate::hub::{Except, Kick, MovedSocket, Name, Selection, Sender};
 use crate::metrics::Origin;
 
@@ -14,32 +14,37 @@ use crate::metrics::Origin;
 pub async fn obey(mut hearing: Hearing, shared: Arc<SocketIo>) {
     loop {
         let command = hearing.next().await;
-        shared.obey(&command);
+        let subscriptions = shared.obey(&command);
+        shared.cluster.done(command, subscriptions);
     }
 }
 
 impl SocketIo {
-    fn obey(&self, command: &Command) {
+    /// What is to be heard in addition from now on.
+    fn obey(&self, command: &Command) -> Vec<Live> {
         let selection = Selection {
             namespace: &command.namespace,
             target: &command.target,
             except: &command.except,
         };
         match &command.act {
-            Act::Join(rooms) => self.join_others(&command.namespace, &selection, rooms),
+            Act::Join(rooms) => return self.join_others(&command.namespace, &selection, rooms),
             Act::Leave(rooms) => self.leave_others(&command.namespace, &selection, rooms),
             Act::Disconnect { close } => {
                 let kick = if *close { Kick::Session } else { Kick::Socket };
                 self.hub.kick(&selection, kick);
             }
         }
+        Vec::new()
     }
 
-    fn join_others(&self, namespace: &Name, selection: &Selection<'_>, rooms: &[CompactString]) {
+    fn join_others(&self, namespace: &Name, selection: &Selection<'_>, rooms: &[CompactString]) -> Vec<Live> {
+        let mut subscriptions = Vec::new();
         for moved in self.hub.join_others(selection, rooms) {
-            let _ = self.cluster.joined(namespace, &moved.changed); // nobody waits for it
+            subscriptions.push(self.cluster.joined(namespace, &moved.changed));
             self.announce(namespace, &moved, Movement::Join);
         }
+        subscriptions
     }
 
     fn leave_others(&self, namespace: &Name, selection: &Selection<'_>, rooms: &[CompactString]) {

@@ -72,6 +72,15 @@ for (const [askerKind, otherKind] of PAIRS) {
       }
     });
 
+    it('remoteJoin: what is emitted to the room as soon as it is answered is heard', async (t) => {
+      const { asker, clients } = await setUp(t, { events: ['news'] });
+      const rooms = Array.from({ length: 50 }, (_, index) => `new ${index}`);
+      await asker.ask('remoteJoinAndEmit', { socket: clients[0].id, rooms, event: 'news' });
+      await asker.emit({}, 'end');
+      await clients[0].heard('end');
+      assert.deepEqual(clients[0].all('news'), rooms.map((room) => [room]));
+    });
+
     it('remoteDisconnect: the namespace alone, or the connection', async (t) => {
       const { asker, clients } = await setUp(t);
       const [first, second, ...rest] = clients;
