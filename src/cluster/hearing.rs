@@ -14,7 +14,7 @@ use super::ledger::Publisher;
 use super::redis::{Event, Events, Message};
 use super::relay::Relay;
 use super::subscriptions::Purpose;
-use super::wire;
+use super::wire::{self, Request};
 use crate::hub::{Broadcast, Except, Name, Rooms, Target};
 use crate::metrics::Origin;
 use crate::protocol::socket;
@@ -62,6 +62,8 @@ pub struct Command {
     pub except: Vec<CompactString>,
     /// What is to be done.
     pub act: Act,
+    /// What waits to be told that it is done.
+    pub(super) question: Option<Request>,
 }
 
 /// What is to be done to sockets.

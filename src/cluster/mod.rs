@@ -271,6 +271,13 @@ impl Cluster {
         }
     }
 
+    /// A command is done, its subscriptions are live: who asked to be told is told.
+    pub fn done(&self, command: &Command) {
+        if let (Bus::Redis(relay), Some(question)) = (&self.bus, &command.question) {
+            relay.done(&command.namespace, question);
+        }
+    }
+
     /// A socket is no longer in rooms in which it was.
     pub fn left(&self, namespace: &Name, rooms: &[Name]) {
         if let Bus::Redis(relay) = &self.bus

@@ -539,7 +539,7 @@ impl Relay {
                 .all(|(exact, patterns)| exact.is_empty() && patterns.is_empty());
             if is_idle {
                 self.settle();
-                let lapse = next_lapse.map_or_else(|| Instant::now() + Duration::from_secs(3600), |lapse| lapse);
+                let lapse = next_lapse.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
                 tokio::select! {
                     () = self.subscribe.notified() => {}
                     () = tokio::time::sleep_until(lapse.into()) => {}

@@ -44,21 +44,26 @@ impl Relay {
             Ask::Disconnect { close, .. } => Some(Act::Disconnect { close: *close }),
             _ => None,
         };
-        let command = act.and_then(|act| self.command(namespace, &request, act));
-        match (&request.ask, request.id.is_some()) {
-            (Ask::Broadcast { .. }, _) => self.ask_clients(namespace, request),
-            (_, true) => {
-                if let Some(answer) = self.answer_to(namespace, &request, command.is_some()) {
-                    self.respond(namespace, &request, answer);
-                }
-            }
-            (_, false) => {}
+        if let Some(act) = act {
+            return self.command(namespace, request, act);
         }
-        command
+        if matches!(request.ask, Ask::Broadcast { .. }) {
+            self.ask_clients(namespace, request);
+        } else if request.id.is_some()
+            && let Some(answer) = self.answer_to(namespace, &request)
+        {
+            self.respond(namespace, &request, answer);
+        }
+        None
+    }
+
+    /// Says that what was asked for is done.
+    pub(super) fn done(&self, namespace: &Name, question: &Request) {
+        self.respond(namespace, question, Answer::Done);
     }
 
     /// What is to be done; nothing where an old server means one socket that is not here.
-    fn command(&self, namespace: &Name, request: &Request, act: Act) -> Option<Command> {
+    fn command(&self, namespace: &Name, request: Request, act: Act) -> Option<Command> {
         let (Ask::Join { who, .. } | Ask::Leave { who, .. } | Ask::Disconnect { who, .. }) = &request.ask else {
             return None;
         };
@@ -71,10 +76,11 @@ impl Relay {
             target,
             except: who.except.to_vec(),
             act,
+            question: request.id.is_some().then_some(request),
         })
     }
 
-    fn answer_to(&self, namespace: &Name, request: &Request, is_done: bool) -> Option<Answer> {
+    fn answer_to(&self, namespace: &Name, request: &Request) -> Option<Answer> {
         let ids = |rooms: &[CompactString]| {
             let found = self.find(namespace, &target(rooms), &[]);
             found.iter().map(|socket| socket.id.as_str().into()).collect()
@@ -93,7 +99,7 @@ impl Relay {
                 Answer::Fetched(found.iter().map(remote).collect())
             }
             Ask::ServerSideEmit { .. } | Ask::Custom { .. } => Answer::Data("null".into()), // no code runs here
-            Ask::Join { .. } | Ask::Leave { .. } | Ask::Disconnect { .. } if is_done => Answer::Done,
+            // Those are answered once they are done.
             Ask::Join { .. } | Ask::Leave { .. } | Ask::Disconnect { .. } | Ask::Broadcast { .. } => return None,
         })
     }

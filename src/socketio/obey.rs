@@ -6,7 +6,7 @@ use compact_str::CompactString;
 
 use super::SocketIo;
 use super::announce::{self, Movement};
-use crate::cluster::{Act, Command, Heard, Hearing};
+use crate::cluster::{Act, Command, Heard, Hearing, Live};
 use crate::hub::{Except, Kick, MovedSocket, Name, Selection, Sender};
 use crate::metrics::Origin;
 
@@ -14,7 +14,7 @@ use crate::metrics::Origin;
 pub async fn obey(mut hearing: Hearing, shared: Arc<SocketIo>) {
     loop {
         match hearing.next().await {
-            Heard::Command(command) => shared.obey(&command),
+            Heard::Command(command) => shared.obey(command),
             Heard::Presence(presence) => {
                 let (broadcast, json) = *presence;
                 shared.on_presence(broadcast, &json);
@@ -28,40 +28,64 @@ pub async fn obey(mut hearing: Hearing, shared: Arc<SocketIo>) {
 }
 
 impl SocketIo {
-    fn obey(self: &Arc<Self>, command: &Command) {
+    fn obey(self: &Arc<Self>, command: Command) {
+        let joined = self.carry_out(&command);
+        if joined.iter().all(|(live, _)| live.is_now()) {
+            return self.has_joined(&command, joined.iter().flat_map(|(_, rooms)| rooms));
+        }
+        let shared = Arc::clone(self);
+        tokio::spawn(async move {
+            let mut rooms = Vec::new();
+            for (live, joined) in joined {
+                if live.confirmed().await {
+                    rooms.extend(joined);
+                }
+            }
+            shared.has_joined(&command, &rooms);
+        });
+    }
+
+    /// A command is done, and what it made sockets join is heard. Who asked to be told is told now: what it publishes
+    /// from here on is not missed.
+    fn has_joined<'a>(&self, command: &Command, rooms: impl IntoIterator<Item = &'a Name>) {
+        if self.namespaces.announces(&command.namespace) {
+            let rooms: Vec<_> = rooms.into_iter().cloned().collect();
+            self.follow(&command.namespace, Movement::Join, &rooms);
+        }
+        self.cluster.done(command);
+    }
+
+    /// Does it; the rooms that sockets joined by it, and when they are heard.
+    fn carry_out(&self, command: &Command) -> Vec<(Live, Vec<Name>)> {
         let selection = Selection {
             namespace: &command.namespace,
             target: &command.target,
             except: &command.except,
         };
         match &command.act {
-            Act::Join(rooms) => self.join_others(&command.namespace, &selection, rooms),
+            Act::Join(rooms) => return self.join_others(&command.namespace, &selection, rooms),
             Act::Leave(rooms) => self.leave_others(&command.namespace, &selection, rooms),
             Act::Disconnect { close } => {
                 let kick = if *close { Kick::Session } else { Kick::Socket };
                 self.hub.kick(&selection, kick);
             }
         }
+        Vec::new()
     }
 
-    fn join_others(self: &Arc<Self>, namespace: &Name, selection: &Selection<'_>, rooms: &[CompactString]) {
+    fn join_others(
+        &self,
+        namespace: &Name,
+        selection: &Selection<'_>,
+        rooms: &[CompactString],
+    ) -> Vec<(Live, Vec<Name>)> {
+        let mut joined = Vec::new();
         for moved in self.hub.join_others(selection, rooms) {
             let live = self.cluster.joined(namespace, &moved.changed);
             self.announce(namespace, &moved, Movement::Join);
-            if !self.namespaces.announces(namespace) {
-                continue;
-            }
-            if live.is_now() {
-                self.follow(namespace, Movement::Join, &moved.changed);
-                continue;
-            }
-            let (shared, namespace) = (Arc::clone(self), Name::clone(namespace));
-            tokio::spawn(async move {
-                if live.confirmed().await {
-                    shared.follow(&namespace, Movement::Join, &moved.changed);
-                }
-            });
+            joined.push((live, moved.changed));
         }
+        joined
     }
 
     fn leave_others(&self, namespace: &Name, selection: &Selection<'_>, rooms: &[CompactString]) {

@@ -8,9 +8,9 @@ import { describe, it } from 'node:test';
 
 import { binaries, VALUES } from '../clients/samples.mjs';
 import { plain } from '../clients/wrap.mjs';
-import { connect, connectAll, fleet, GATEWAY, runnable } from './fleet.mjs';
+import { connect, connectAll, fleet, GATEWAY } from './fleet.mjs';
 
-const PAIRS = runnable([
+const PAIRS = [
   ['Node 4', 'Node 4'],
   ['Node 4, ioredis', 'Node 4'],
   ['Node 4', 'Node 4, adapter 7'],
@@ -23,7 +23,7 @@ const PAIRS = runnable([
   ['Node 4, adapter 7', GATEWAY],
   ['Node 2', GATEWAY],
   ['Node 1', GATEWAY],
-]);
+];
 
 /** Plain names, and one with a glob character, which real servers do not escape when they subscribe to patterns. */
 const NAMESPACES = ['/', '/chat', '/a*b'];
@@ -175,9 +175,12 @@ for (const [speakerKind, otherKind] of PAIRS) {
       const near = await connectAll(t, speaker, { events: ['value'] });
       const far = await connectAll(t, other, { events: ['value'] });
       for (const client of [...near, ...far]) await client.done('join', 'values');
-      // Generation 4 does not mark binary in what it publishes, generation 2 must have it marked.
-      const garbled = other.version?.startsWith('2.') && speaker.isModern;
-      const sent = garbled ? values : [...values, ...attachments];
+      // Generation 4 does not mark binary in what it publishes, and a gateway writes what it does; generations 1 and 2
+      // must have it marked, and hand their clients `{"type":"Buffer",…}` otherwise.
+      const wantsMarks = (server) => !server.isGateway && !server.isModern;
+      const all = [...values, ...attachments];
+      const sent = !wantsMarks(speaker) && wantsMarks(other) ? values : all;
+      const returned = wantsMarks(speaker) && !wantsMarks(other) ? values : sent;
       for (const args of sent) await speaker.emit({ rooms: ['values'] }, 'value', ...args);
       for (const client of [...near, ...far]) {
         const heard = await client.heard('value', sent.length);
@@ -185,10 +188,10 @@ for (const [speakerKind, otherKind] of PAIRS) {
       }
       for (const publisher of far) {
         const before = near[0].all('value').length;
-        for (const args of sent) await publisher.done('publish', 'values', 'value', ...args);
+        for (const args of returned) await publisher.done('publish', 'values', 'value', ...args);
         for (const client of near) {
-          const heard = (await client.heard('value', before + sent.length)).slice(before);
-          sent.forEach((args, index) => assert.deepEqual(heard[index], args.map(plain), `${publisher.name} to ${client.name}: ${args[0]}`));
+          const heard = (await client.heard('value', before + returned.length)).slice(before);
+          returned.forEach((args, index) => assert.deepEqual(heard[index], args.map(plain), `${publisher.name} to ${client.name}: ${args[0]}`));
         }
       }
     });

@@ -2,19 +2,13 @@
 
 import { after, before } from 'node:test';
 
-import { open } from '../clients/clients.mjs';
+import { beside, open } from '../clients/clients.mjs';
 import { startGateway } from './gateway.mjs';
 import { NodeServer } from './node-server.mjs';
 import { Redis } from './redis.mjs';
 
 /** The kind of server that is under test; the others are real Socket.IO servers. */
 export const GATEWAY = 'gateway';
-
-/** Whether the binary can be a member of a cluster: until then the real servers are held against each other alone. */
-export const GATEWAYS_TAKE_PART = false;
-
-/** Those of some lists of kinds that can run. */
-export const runnable = (lists) => lists.filter((list) => GATEWAYS_TAKE_PART || !list.includes(GATEWAY));
 
 /** Starts a server of a kind; it ends with the test. */
 export const startServer = (t, redis, kind, options) =>
@@ -35,9 +29,18 @@ export function fleet(kinds, options) {
   return cluster;
 }
 
-/** A connected client of a generation; what it hears of these events is kept. */
-export async function connect(t, server, generation, { namespace = '', transport = 'WebSocket only', events = [], name = 'somebody' } = {}) {
-  const client = await open(t, server.url, { generation, transport, namespace: namespace === '/' ? '' : namespace, query: { name } });
+/** A connected client of a generation; what it hears of these events is kept. `more`: further options of the client. */
+export async function connect(t, server, generation, { namespace = '/', transport = 'WebSocket only', events = [], name = 'somebody', ...more } = {}) {
+  // Clients take brackets in a URL for those around an IPv6 address.
+  const isByUrl = namespace !== '/' && !namespace.includes('[');
+  const kind = { generation, transport, namespace: isByUrl ? namespace : '', query: { name }, ...more };
+  let client = await open(t, server.url, kind);
+  if (namespace !== '/' && !isByUrl) {
+    client = beside(t, client, namespace);
+    await client.connected();
+  }
+  // Outside of the root these clients take their session's id for their own.
+  if (generation.startsWith('1.') && namespace !== '/') Object.defineProperty(client, 'id', { value: `${namespace}#${client.id}` });
   client.name = `${generation} on ${server.name}`;
   client.record(...events, 'end');
   return client;

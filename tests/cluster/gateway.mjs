@@ -19,13 +19,11 @@ export async function startGateway(t, redis, { namespaces = ['/'], key = 'socket
 [cluster]
 redis = "${redis.url}"
 prefix = "${key}"
-listen = "127.0.0.1:0"
 ${cluster}
 ${tables.join('\n')}
 `;
   const gateway = await Gateway.start({ rest });
   t.after(() => gateway.stop());
-  await redis.joined(namespaces, key);
   return Object.assign(gateway, {
     name: 'gateway',
     isGateway: true,

@@ -3,9 +3,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 
-import { connect, connectAll, fleet, GATEWAY, runnable } from './fleet.mjs';
+import { connect, connectAll, fleet, GATEWAY } from './fleet.mjs';
 
-const PAIRS = runnable([
+const PAIRS = [
   ['Node 2', 'Node 2'],
   ['Node 2', 'Node 1'],
   ['Node 1', 'Node 2'],
@@ -13,7 +13,7 @@ const PAIRS = runnable([
   ['Node 1, adapter 2', 'Node 1, adapter 2'],
   ['Node 2', GATEWAY],
   ['Node 1', GATEWAY],
-]);
+];
 
 const idsOf = (clients) => clients.map(({ id }) => id).sort();
 
@@ -70,6 +70,15 @@ for (const [askerKind, otherKind] of PAIRS) {
         client.all('end').length = 0;
         assert.deepEqual((await client.done('join', 'last')).rooms, ['last'], client.name);
       }
+    });
+
+    it('remoteJoin: what is emitted to the room as soon as it is answered is heard', async (t) => {
+      const { asker, clients } = await setUp(t, { events: ['news'] });
+      const rooms = Array.from({ length: 50 }, (_, index) => `new ${index}`);
+      await asker.ask('remoteJoinAndEmit', { socket: clients[0].id, rooms, event: 'news' });
+      await asker.emit({}, 'end');
+      await clients[0].heard('end');
+      assert.deepEqual(clients[0].all('news'), rooms.map((room) => [room]));
     });
 
     it('remoteDisconnect: the namespace alone, or the connection', async (t) => {

@@ -139,6 +139,13 @@ const ACTIONS = {
   clientRooms: ({ namespace, socket }) => asked(namespace, 'clientRooms', socket),
   legacyAllRooms: ({ namespace }) => asked(namespace, 'allRooms'),
   remoteJoin: ({ namespace, socket, room }) => asked(namespace, 'remoteJoin', socket, room),
+  /** Emits to the rooms in turn, each as soon as it is answered that the socket is in it. */
+  async remoteJoinAndEmit({ namespace, socket, rooms, event }) {
+    for (const room of rooms) {
+      await asked(namespace, 'remoteJoin', socket, room);
+      io.of(namespace).to(room).emit(event, room);
+    }
+  },
   remoteLeave: ({ namespace, socket, room }) => asked(namespace, 'remoteLeave', socket, room),
   remoteDisconnect: ({ namespace, socket, close }) => asked(namespace, 'remoteDisconnect', socket, close),
   customRequest: ({ namespace, data }) => asked(namespace, 'customRequest', data),

@@ -3,15 +3,15 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 
-import { connect, GATEWAY, runnable, startServer } from './fleet.mjs';
+import { connect, GATEWAY, startServer } from './fleet.mjs';
 import { Redis } from './redis.mjs';
 
-const PAIRS = runnable([
+const PAIRS = [
   ['Node 4', 'Node 4'],
   ['Node 2', 'Node 2'],
   ['Node 4', GATEWAY],
   ['Node 2', GATEWAY],
-]);
+];
 
 describe('channel prefixes', () => {
   for (const kinds of PAIRS) {

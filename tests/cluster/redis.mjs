@@ -110,6 +110,11 @@ export class Redis {
     await within(look(), () => `${channel} has ${count} subscribers, last seen ${seen}`);
   }
 
+  /** Resolves once a gateway hears a room: it does a little after it was made to put its first socket there. Real servers hear all. */
+  async hears(server, room, namespace = '/') {
+    if (server.isGateway) await this.subscribed(`socket.io#${namespace}#${room}#`, 1);
+  }
+
   /** One more server takes part in these namespaces: resolves once all there should be have subscribed. */
   joined(namespaces, key = 'socket.io') {
     return this.#count(namespaces, key, 1);
