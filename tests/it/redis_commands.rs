@@ -182,7 +182,7 @@ async fn messages_that_were_not_taken_in_time_are_counted() {
 async fn too_much_that_waits_for_redis_is_refused_at_once() {
     let server = TestRedis::start().await;
     let (redis, _events) = connected(&settings(&server.url())).await;
-    let large = Bytes::from(vec![b'x'; 9 * 1024 * 1024]);
+    let large = Bytes::from(vec![b'x'; 41 * 1024 * 1024]);
     let channel: Arc<str> = "large".into();
     let answers = within(all((0..3).map(|_| redis.publish(channel.clone(), large.clone())))).await;
     assert_eq!(answers[0], Ok(0));
