@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{
     CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING, UPGRADE,
@@ -51,13 +51,22 @@ pub async fn read_body(body: Incoming, bytes_max: usize) -> Result<Bytes, BodyEr
     if body.size_hint().lower() > bytes_max as u64 {
         return Err(BodyError::TooLarge);
     }
-    let collected = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, bytes_max).collect()).await;
-    match collected {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(BodyError::TooLarge),
-        Ok(Err(_)) => Err(BodyError::Broken),
-        Err(_) => Err(BodyError::Late),
+    let collected = tokio::time::timeout(BODY_TIMEOUT, collect(body, bytes_max)).await;
+    collected.unwrap_or(Err(BodyError::Late))
+}
+
+/// Copies what comes: each piece keeps the whole buffer that it was read into, which is kilobytes for a single byte.
+async fn collect(mut body: Incoming, bytes_max: usize) -> Result<Bytes, BodyError> {
+    let mut bytes = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| BodyError::Broken)?;
+        let Some(piece) = frame.data_ref() else { continue };
+        if piece.len() > bytes_max - bytes.len() {
+            return Err(BodyError::TooLarge);
+        }
+        bytes.extend_from_slice(piece);
     }
+    Ok(bytes.into())
 }
 
 /// Whether a proxy before us could take this request for another one than we do: then it is not answered but refused,

@@ -21,6 +21,9 @@ pub mod cluster;
 pub mod config;
 pub mod drain;
 pub mod engine;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing; // what must hold for every input of all of them
 pub mod gate;
 pub mod http;
 pub mod hub;

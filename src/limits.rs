@@ -10,7 +10,7 @@ use crate::units::ByteSize;
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Connections of this node; 0 = the file-descriptor limit less 256.
+    /// Connections of this node, and sessions; 0 = the file-descriptor limit less 256.
     pub connections: usize,
     /// Sessions of one address (of one /64 network for IPv6).
     pub connections_per_ip: u32,

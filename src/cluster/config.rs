@@ -40,6 +40,10 @@ pub struct RedisUrl(String);
 pub enum Mode {
     /// That of @socket.io/redis-adapter.
     Pubsub,
+    /// That of its sharded adapter: not spoken yet.
+    Sharded,
+    /// That of @socket.io/redis-streams-adapter: not spoken yet.
+    Streams,
 }
 
 /// Who agrees on the order of broadcasts.

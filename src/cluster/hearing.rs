@@ -185,7 +185,7 @@ impl Hearing {
         if publisher == Publisher::Gateway && message.json.starts_with(PRESENCE) {
             return Some(Heard::Presence(Box::new((broadcast, message.json))));
         }
-        match relay.hub.try_reserve(&broadcast.packet) {
+        match relay.hub.try_reserve_foreign(&broadcast) {
             Ok(reservation) => relay.hub.broadcast(broadcast, reservation, Origin::Cluster),
             Err(_) => relay.metrics.relay.lost.inc(), // whoever reads from Redis waits for nobody
         }

@@ -87,6 +87,12 @@ impl Ledger {
         self.pending.remove(at).map(|(_, pending)| pending)
     }
 
+    /// No message before this one will come back any more: those that waited, in order.
+    pub(super) fn give_up_before(&mut self, number: u64) -> impl Iterator<Item = Pending> {
+        let end = self.pending.partition_point(|(pending, _)| *pending < number);
+        self.pending.drain(..end).map(|(_, pending)| pending)
+    }
+
     /// Nothing of what was published so far is waited for any more: all that waited, in order.
     pub(super) fn begin_epoch(&mut self) -> VecDeque<(u64, Pending)> {
         self.epoch += 1;
@@ -115,4 +121,29 @@ impl Ledger {
 
 fn hex(digits: Option<&str>) -> Option<u64> {
     u64::from_str_radix(digits?, 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Messages as they are called, and what the ledger makes of their names.
+    #[test]
+    fn names_tell_who_published() {
+        let (mut one, mut other) = (Ledger::new(), Ledger::new());
+        let (number, name) = one.name();
+        assert_eq!(one.publisher(Some(&name)), Publisher::Own { epoch: 0, number });
+        assert_eq!(other.publisher(Some(&name)), Publisher::Gateway);
+        one.begin_epoch();
+        let (number, name) = one.name();
+        assert_eq!(one.publisher(Some(&name)), Publisher::Own { epoch: 1, number });
+        let (_, name) = other.name();
+        assert_eq!(one.publisher(Some(&name)), Publisher::Gateway);
+        for name in ["6COmGk", "a-b_c1", "short.1.2", "12345678.x.1", "12345678.1.1.1", ""] {
+            assert_eq!(one.publisher(Some(name)), Publisher::Server, "{name}");
+        }
+        for name in [None, Some("emitter")] {
+            assert_eq!(one.publisher(name), Publisher::Emitter);
+        }
+    }
 }

@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use compact_str::CompactString;
 use tokio::sync::watch;
+use tokio::task::AbortHandle;
 
 pub use answer::{Answer, Receipt};
 pub use census::{Census, NODE_SERVERS};
@@ -179,6 +180,20 @@ impl Cluster {
         }
     }
 
+    /// Ends this task, which serves the cluster, when it is closed.
+    pub fn end_with_us(&self, task: AbortHandle) {
+        if let Bus::Redis(relay) = &self.bus {
+            relay.end_with_us(task);
+        }
+    }
+
+    /// Leaves the cluster.
+    pub fn close(&self) {
+        if let Bus::Redis(relay) = &self.bus {
+            relay.close();
+        }
+    }
+
     /// Sends a packet to everybody in the target on every node. What came of it, where that is known at once; else
     /// `answer` is sent later.
     ///
@@ -191,14 +206,14 @@ impl Cluster {
         answer: Option<Answer>,
     ) -> Result<Option<Receipt>, Waiting> {
         match &self.bus {
-            Bus::Solo => match self.hub.try_reserve(&broadcast.packet) {
+            Bus::Solo => match self.hub.try_reserve(&broadcast) {
                 Ok(reservation) => {
                     self.hub.broadcast(broadcast, reservation, origin);
                     Ok(Some(Receipt::Relayed))
                 }
                 Err(_) => Err(Waiting(Box::new((broadcast, answer)))),
             },
-            Bus::Redis(relay) => match relay.try_reserve(&broadcast.packet) {
+            Bus::Redis(relay) => match relay.try_reserve(&broadcast) {
                 Some(room) => Ok(relay.publish(broadcast, room, origin, answer)),
                 None => Err(Waiting(Box::new((broadcast, answer)))),
             },
@@ -210,24 +225,30 @@ impl Cluster {
         let (broadcast, answer) = *waiting.0;
         match &self.bus {
             Bus::Solo => {
-                let reservation = self.hub.reserve(&broadcast.packet).await;
+                let reservation = self.hub.reserve(&broadcast).await;
                 self.hub.broadcast(broadcast, reservation, origin);
                 Some(Receipt::Relayed)
             }
             Bus::Redis(relay) => {
-                let room = relay.reserve(&broadcast.packet).await;
+                let room = relay.reserve(&broadcast).await;
                 relay.publish(broadcast, room, origin, answer)
             }
         }
     }
 
+    /// Whether a socket's private rooms must be among those that it enters and exits: Redis may refuse to let us hear them
+    /// all at once.
+    pub fn lists_private_rooms(&self) -> bool {
+        matches!(&self.bus, Bus::Redis(relay) if relay.routes.lacks_patterns())
+    }
+
     /// A socket is about to enter a namespace, and rooms in it.
-    pub fn enter(&self, namespace: &Name, rooms: &[CompactString]) -> Live {
+    pub fn enter<'a>(&self, namespace: &Name, rooms: impl IntoIterator<Item = &'a str>) -> Live {
         let Bus::Redis(relay) = &self.bus else {
             return Live::default();
         };
         let mut channels = relay.routes.of_namespace(namespace);
-        channels.extend(relay.routes.of_rooms(namespace, rooms.iter().map(|room| &**room)));
+        channels.extend(relay.routes.of_rooms(namespace, rooms));
         Live(relay.enter(channels))
     }
 

@@ -8,6 +8,7 @@
 //! Nothing here waits for a client, and nothing is published twice. Lock order: relay → hub's queues.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -15,6 +16,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesOrdered;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::task::AbortHandle;
 use tracing::{debug, error, info, warn};
 
 use super::answer::{Answer, Receipt, count};
@@ -28,7 +30,6 @@ use super::subscriptions::{Confirmation, Purpose, Table};
 use super::wire;
 use crate::hub::{Broadcast, Hub, Reservation, Target};
 use crate::metrics::{Metrics, Origin};
-use crate::protocol::encoded::Encoded;
 use crate::protocol::ids::IdGenerator;
 
 /// What may wait to be published, and for Redis' answers: a unit a KiB and at least four a broadcast, as in the hub.
@@ -43,6 +44,9 @@ const SUBSCRIBE_MAX: usize = 1000;
 
 /// How often we publish something to ourselves.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Messages whose answers Redis owes. More wait in our own queue, where no timeout runs.
+const UNDER_WAY_MAX: usize = 1024;
 
 /// A probe that is not back after this time says that Redis is away.
 const PROBE_PATIENCE: Duration = Duration::from_secs(2);
@@ -69,6 +73,9 @@ pub(super) struct Relay {
     /// A probe is wanted now.
     probe: Notify,
     up: watch::Sender<bool>,
+    /// The number behind the last message that Redis answered.
+    answered: AtomicU64,
+    tasks: Mutex<Vec<AbortHandle>>,
 }
 
 #[derive(Debug)]
@@ -80,10 +87,18 @@ struct State {
     table: Table,
     ledger: Ledger,
     away_since: Instant,
-    /// Number of the last probe, and when it was sent.
-    probe: (u64, Instant),
+    probe: Probe,
     /// When one came back last.
     probed: Instant,
+}
+
+/// The last probe that was sent.
+#[derive(Clone, Copy, Debug)]
+struct Probe {
+    number: u64,
+    sent: Instant,
+    /// Redis had answered all messages before this one, so they come back before the probe, or never.
+    answered: u64,
 }
 
 /// Room for one broadcast on all its way.
@@ -148,7 +163,11 @@ impl Relay {
                 table,
                 ledger,
                 away_since: now,
-                probe: (0, now),
+                probe: Probe {
+                    number: 0,
+                    sent: now,
+                    answered: 0,
+                },
                 probed: now,
             }),
             outgoing,
@@ -156,12 +175,27 @@ impl Relay {
             subscribe: Notify::new(),
             probe: Notify::new(),
             up: watch::Sender::new(false),
+            answered: AtomicU64::new(0),
+            tasks: Mutex::default(),
         });
-        tokio::spawn(Arc::clone(&relay).publish_all(queue));
-        tokio::spawn(Arc::clone(&relay).keep_subscribed());
-        tokio::spawn(Arc::clone(&relay).keep_probing());
-        tokio::spawn(Arc::clone(&relay).keep_beating());
+        let tasks = [
+            tokio::spawn(Arc::clone(&relay).publish_all(queue)).abort_handle(),
+            tokio::spawn(Arc::clone(&relay).keep_subscribed()).abort_handle(),
+            tokio::spawn(Arc::clone(&relay).keep_probing()).abort_handle(),
+            tokio::spawn(Arc::clone(&relay).keep_beating()).abort_handle(),
+        ];
+        relay.tasks.lock().extend(tasks);
         relay
+    }
+
+    /// Ends this task with the relay.
+    pub(super) fn end_with_us(&self, task: AbortHandle) {
+        self.tasks.lock().push(task);
+    }
+
+    /// Ends everything that runs for the relay.
+    pub(super) fn close(&self) {
+        self.tasks.lock().drain(..).for_each(|task| task.abort());
     }
 
     /// Whether what we publish comes back, and every change of that.
@@ -170,17 +204,21 @@ impl Relay {
     }
 
     /// Room for a broadcast; `None` when too much waits already.
-    pub(super) fn try_reserve(&self, packet: &Encoded) -> Option<Room> {
-        let reservation = self.hub.try_reserve(packet).ok()?;
-        let permit = Arc::clone(&self.room).try_acquire_many_owned(units(packet)).ok()?;
+    pub(super) fn try_reserve(&self, broadcast: &Broadcast) -> Option<Room> {
+        let reservation = self.hub.try_reserve(broadcast).ok()?;
+        let permit = Arc::clone(&self.room)
+            .try_acquire_many_owned(units_of(broadcast.bytes()))
+            .ok()?;
         Some(Room { reservation, permit })
     }
 
     /// The same, but waits while too much waits.
-    pub(super) async fn reserve(&self, packet: &Encoded) -> Room {
-        let permit = Arc::clone(&self.room).acquire_many_owned(units(packet)).await;
+    pub(super) async fn reserve(&self, broadcast: &Broadcast) -> Room {
+        let permit = Arc::clone(&self.room)
+            .acquire_many_owned(units_of(broadcast.bytes()))
+            .await;
         Room {
-            reservation: self.hub.reserve(packet).await,
+            reservation: self.hub.reserve(broadcast).await,
             permit: permit.expect("the semaphore is never closed"),
         }
     }
@@ -290,8 +328,12 @@ impl Relay {
     pub(super) fn leave(&self, channels: impl IntoIterator<Item = Line>) {
         let now = Instant::now();
         let mut state = self.state.lock();
+        let was_waiting = state.table.next_lapse().is_some();
         for (name, purpose) in channels {
             state.table.leave(name, purpose, now);
+        }
+        if !was_waiting {
+            self.subscribe.notify_one(); // from now on there is something to give up
         }
     }
 
@@ -389,15 +431,18 @@ impl Relay {
             .and_then(|text| text.parse::<u64>().ok());
         let mut state = self.state.lock();
         let now = Instant::now();
-        let (last, sent) = state.probe;
-        if number != Some(last) {
+        let probe = state.probe;
+        if number != Some(probe.number) {
             return false;
         }
         state.probed = now;
-        self.metrics
-            .relay
-            .latency
-            .observe(now.duration_since(sent).as_secs_f64());
+        let latency = now.duration_since(probe.sent);
+        self.metrics.relay.latency.observe(latency.as_secs_f64());
+        for pending in state.ledger.give_up_before(probe.answered) {
+            self.metrics.relay.lost.inc();
+            self.hub
+                .broadcast(pending.broadcast, pending.reservation, pending.origin);
+        }
         if state.is_up || !state.is_subscribed || !self.redis.is_publisher_up() {
             return false;
         }
@@ -419,7 +464,7 @@ impl Relay {
         let mut under_way = FuturesOrdered::new();
         loop {
             tokio::select! {
-                Some(outgoing) = queue.recv() => {
+                Some(outgoing) = queue.recv(), if under_way.len() < UNDER_WAY_MAX => {
                     let Outgoing { channel, payload, published } = outgoing;
                     let answer = self.redis.publish(channel, payload);
                     under_way.push_back(async move { (answer.await, published) });
@@ -435,6 +480,7 @@ impl Relay {
         let receipt = match result {
             Ok(_) => {
                 self.metrics.relay.published.inc();
+                self.answered.fetch_max(published.number + 1, Ordering::AcqRel);
                 Receipt::Relayed
             }
             Err(failure) => self.failed(&failure, &published),
@@ -527,13 +573,28 @@ impl Relay {
                         let name = std::slice::from_ref(name);
                         let result = self.ask(name, is_pattern).await;
                         if let Err(Failure::Refused(words)) = &result {
-                            error!(channel = &*name[0], words, "Redis refuses a subscription");
+                            self.refused(&name[0], words);
                         }
-                        self.state.lock().table.settle(name, generation, result.is_ok());
+                        let is_live = result.is_ok() || is_pattern; // without patterns we go on by names
+                        self.state.lock().table.settle(name, generation, is_live);
                     }
                 }
                 Err(failure) => self.lost(&failure),
             }
+        }
+    }
+
+    /// Some managed Redis, and users who may hear a list of channels, allow no patterns.
+    fn refused(&self, name: &str, words: &str) {
+        if self
+            .purpose(name)
+            .is_some_and(|(purpose, _)| purpose == Purpose::Private)
+        {
+            if self.routes.do_without_patterns() {
+                warn!(words, "Redis refuses patterns: private rooms are subscribed one by one");
+            }
+        } else {
+            error!(channel = name, words, "Redis refuses a subscription");
         }
     }
 
@@ -588,8 +649,12 @@ impl Relay {
                     self.redis.reset_subscriber();
                     continue;
                 }
-                state.probe = (state.probe.0 + 1, now);
-                state.probe.0
+                state.probe = Probe {
+                    number: state.probe.number + 1,
+                    sent: now,
+                    answered: self.answered.load(Ordering::Acquire),
+                };
+                state.probe.number
             };
             if !self.redis.is_publisher_up() {
                 continue;
@@ -616,11 +681,7 @@ fn encode(broadcast: &Broadcast) -> Result<Vec<u8>, wire::WireError> {
     wire::encode_tail(&broadcast.packet, rooms, &except, broadcast.is_volatile)
 }
 
-/// Units that a packet takes on its way.
-fn units(packet: &Encoded) -> u32 {
-    units_of(packet.weight())
-}
-
+/// Units that so many bytes take on their way.
 fn units_of(bytes: usize) -> u32 {
     let units = u32::try_from(bytes / UNIT_BYTES).unwrap_or(UNITS_MAX);
     units.clamp(UNITS_MIN, UNITS_MAX)

@@ -148,7 +148,7 @@ impl Relay {
             packet,
             is_volatile: false,
         };
-        match self.hub.try_reserve(&broadcast.packet) {
+        match self.hub.try_reserve_foreign(&broadcast) {
             Ok(reservation) => self.hub.broadcast(broadcast, reservation, Origin::Cluster),
             Err(_) => return self.metrics.relay.lost.inc(),
         }

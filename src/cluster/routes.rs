@@ -1,6 +1,7 @@
 //! The channels of this node: those of the adapters, its own, and those of its sockets' private rooms.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use compact_str::CompactString;
 
@@ -17,6 +18,8 @@ pub(super) struct Routes {
     ids: Arc<IdGenerator>,
     /// What this run of the node is called.
     run: CompactString,
+    /// Redis refuses patterns.
+    lacks_patterns: AtomicBool,
 }
 
 /// A channel, or a pattern of channels, and what comes by it.
@@ -30,6 +33,7 @@ impl Routes {
             prefix: prefix.into(),
             ids,
             run: run.clone(),
+            lacks_patterns: AtomicBool::new(false),
         }
     }
 
@@ -59,14 +63,22 @@ impl Routes {
     }
 
     /// What every node hears, whoever is there.
-    pub(super) fn of_node(&self) -> [Line; 5] {
-        [
+    pub(super) fn of_node(&self) -> Vec<Line> {
+        let mut lines = vec![
             (self.probe(), Purpose::Probe),
             (self.peers(), Purpose::Peers),
             (self.peer(&self.run), Purpose::Peers),
             (self.channels.old_emitter().into(), Purpose::Old),
             (self.channels.old_nodes_pattern().into(), Purpose::OldNodes),
-        ]
+        ];
+        lines.extend(self.of_tag());
+        lines
+    }
+
+    /// What a node with its tag hears, whoever is there: always, so that a new node knows whether it may.
+    pub(super) fn of_tag(&self) -> Vec<Line> {
+        let patterns = self.private_patterns("/");
+        patterns.map(|pattern| (pattern, Purpose::Private)).collect()
     }
 
     /// What a node with sockets in a namespace hears.
@@ -83,9 +95,28 @@ impl Routes {
                 Purpose::Responses(name()),
             ),
         ];
-        let patterns = channels.private_patterns(namespace, &self.ids.tag()).into_iter();
-        lines.extend(patterns.map(|pattern| (pattern.into(), Purpose::Private)));
+        lines.extend(
+            self.private_patterns(namespace)
+                .map(|pattern| (pattern, Purpose::Private)),
+        );
         lines
+    }
+
+    /// Patterns for the private rooms of our sockets in a namespace.
+    fn private_patterns(&self, namespace: &str) -> impl Iterator<Item = Arc<str>> + use<> {
+        let patterns = self.channels.private_patterns(namespace, &self.ids.tag());
+        patterns.into_iter().map(Arc::from)
+    }
+
+    /// From now on private rooms are heard by their names. True the first time. Sockets that are here already hear
+    /// private messages of other nodes only once they have come anew; a node learns it before it has any.
+    pub(super) fn do_without_patterns(&self) -> bool {
+        !self.lacks_patterns.swap(true, Ordering::Relaxed)
+    }
+
+    /// Whether private rooms are heard by their names.
+    pub(super) fn lacks_patterns(&self) -> bool {
+        self.lacks_patterns.load(Ordering::Relaxed)
     }
 
     /// What a node with sockets in these rooms hears beside that.
@@ -126,7 +157,7 @@ impl Routes {
 
     /// The pattern that matches a room's channel, where the room could be private to one of our sockets.
     pub(super) fn pattern(&self, namespace: &str, room: &str) -> Option<Arc<str>> {
-        if room.len() < SID_LENGTH {
+        if room.len() < SID_LENGTH || self.lacks_patterns() {
             return None;
         }
         let tag = self.ids.tag();
@@ -139,7 +170,6 @@ impl Routes {
         } else {
             return None;
         };
-        let patterns = self.channels.private_patterns(namespace, &tag).into_iter();
-        patterns.map(Arc::from).nth(index)
+        self.private_patterns(namespace).nth(index)
     }
 }

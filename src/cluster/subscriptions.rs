@@ -298,3 +298,147 @@ impl Channel {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn room(name: &str) -> (Arc<str>, Purpose) {
+        (name.into(), Purpose::Room("/".into(), name.into()))
+    }
+
+    fn enter(table: &mut Table, name: &str) -> Option<Confirmation> {
+        let (name, purpose) = room(name);
+        table.enter(name, purpose)
+    }
+
+    fn leave(table: &mut Table, name: &str, now: Instant) {
+        let (name, purpose) = room(name);
+        table.leave(name, purpose, now);
+    }
+
+    /// What would be sent to Redis now, confirmed.
+    fn subscribe(table: &mut Table) -> Vec<Arc<str>> {
+        let (exact, patterns) = table.take_wanted(usize::MAX);
+        assert!(patterns.is_empty());
+        table.settle(&exact, table.generation(), true);
+        exact
+    }
+
+    fn is_told(confirmation: Option<Confirmation>) -> Option<bool> {
+        confirmation.expect("something to wait for").try_recv().ok()
+    }
+
+    #[test]
+    fn the_first_user_subscribes_and_all_are_told() {
+        let mut table = Table::default();
+        table.reset();
+        let (first, second) = (enter(&mut table, "a"), enter(&mut table, "a"));
+        assert!(!table.is_live("a"));
+        assert_eq!(subscribe(&mut table), ["a".into()]);
+        assert!(table.is_live("a"));
+        assert_eq!((is_told(first), is_told(second)), (Some(true), Some(true)));
+        assert!(enter(&mut table, "a").is_none());
+        assert!(subscribe(&mut table).is_empty());
+    }
+
+    #[test]
+    fn a_channel_lingers_and_is_given_up() {
+        let (mut table, now) = (Table::default(), Instant::now());
+        enter(&mut table, "a");
+        subscribe(&mut table);
+        leave(&mut table, "a", now);
+        assert_eq!(table.next_lapse(), Some(now + LINGER));
+        assert!(table.take_lapsed(now, 10).0.is_empty());
+        assert!(enter(&mut table, "a").is_none(), "still live");
+        leave(&mut table, "a", now + LINGER / 2);
+        assert!(table.take_lapsed(now + LINGER, 10).0.is_empty(), "it had a user since");
+        let (names, _) = table.take_lapsed(now + LINGER * 2, 10);
+        assert_eq!(names, ["a".into()]);
+        assert!(!table.is_live("a"));
+        table.unsubscribed(&names, table.generation());
+        assert!(table.purpose("a").is_none() && table.next_lapse().is_none());
+    }
+
+    #[test]
+    fn who_comes_while_a_channel_is_given_up_waits_for_the_next_confirmation() {
+        let (mut table, now) = (Table::default(), Instant::now());
+        enter(&mut table, "a");
+        subscribe(&mut table);
+        leave(&mut table, "a", now);
+        let (names, _) = table.take_lapsed(now + LINGER, 10);
+        let mut late = enter(&mut table, "a");
+        assert!(subscribe(&mut table).is_empty(), "not before Redis has unsubscribed it");
+        assert!(late.as_mut().is_some_and(|late| late.try_recv().is_err()));
+        table.unsubscribed(&names, table.generation());
+        assert_eq!(subscribe(&mut table), ["a".into()]);
+        assert_eq!(is_told(late), Some(true));
+    }
+
+    #[test]
+    fn a_fresh_connection_subscribes_what_has_users() {
+        let (mut table, now) = (Table::default(), Instant::now());
+        for name in ["a", "b", "c"] {
+            enter(&mut table, name);
+        }
+        subscribe(&mut table);
+        leave(&mut table, "b", now);
+        let asked = enter(&mut table, "d");
+        let before = table.generation();
+        let (names, _) = table.take_wanted(10);
+        table.reset();
+        table.settle(&names, before, true);
+        assert!(!table.is_live("d"), "that was another connection");
+        let mut again = subscribe(&mut table);
+        again.sort();
+        assert_eq!(again, ["a".into(), "c".into(), "d".into()]);
+        assert_eq!(is_told(asked), Some(true));
+    }
+
+    #[test]
+    fn what_redis_refuses_is_tried_again_by_the_next() {
+        let mut table = Table::default();
+        let refused = enter(&mut table, "a");
+        let (names, _) = table.take_wanted(10);
+        table.settle(&names, table.generation(), false);
+        assert_eq!(is_told(refused), Some(false));
+        let again = enter(&mut table, "a");
+        assert_eq!(subscribe(&mut table), ["a".into()]);
+        assert_eq!(is_told(again), Some(true));
+    }
+
+    #[test]
+    fn nobody_waits_where_there_is_nothing_to_wait_for() {
+        let mut table = Table::default();
+        let waiting = enter(&mut table, "a");
+        table.release();
+        assert_eq!(is_told(waiting), Some(true));
+        assert!(!table.is_live("a"));
+    }
+
+    #[test]
+    fn a_leave_may_be_counted_before_its_join() {
+        let (mut table, now) = (Table::default(), Instant::now());
+        leave(&mut table, "a", now);
+        assert!(enter(&mut table, "a").is_none());
+        assert!(subscribe(&mut table).is_empty(), "nobody is there");
+        let joined = enter(&mut table, "a");
+        assert_eq!(subscribe(&mut table), ["a".into()]);
+        assert_eq!(is_told(joined), Some(true));
+        table.take_lapsed(now + LINGER, 10);
+        assert!(table.is_live("a"));
+    }
+
+    #[test]
+    fn too_many_channels_without_users_are_given_up_early() {
+        let (mut table, now) = (Table::default(), Instant::now());
+        for number in 0..LINGERING_MAX + 5 {
+            enter(&mut table, &number.to_string());
+        }
+        subscribe(&mut table);
+        for number in 0..LINGERING_MAX + 5 {
+            leave(&mut table, &number.to_string(), now);
+        }
+        assert_eq!(table.take_lapsed(now, usize::MAX).0.len(), 5);
+    }
+}

@@ -4,8 +4,7 @@
 const TLS: &str = "TLS comes with a later version; until then a proxy in front can do it";
 const LIMIT: &str = "this limit comes with a later version; until then there is none";
 const CLUSTER: &str =
-    "requests for sessions of other nodes are passed on by a later version; until then balancers must be sticky";
-const MODE: &str = "this wire comes with a later version; until then there is \"pubsub\"";
+    "passing requests on to the node of their session comes with a later version; until then balancers must be sticky";
 const TOKEN: &str = "tokens come with a later version; until then every client is let in";
 const AUTH: &str = "tokens and webhooks come with a later version; so far there is only \"none\"";
 const WEBHOOK: &str = "webhooks come with a later version";
@@ -30,9 +29,7 @@ const SETTINGS: [(&str, &str); 12] = [
 ];
 
 /// Values of later versions, for keys of this one.
-const VALUES: [(&str, &str, &str); 6] = [
-    ("cluster.mode", "sharded", MODE),
-    ("cluster.mode", "streams", MODE),
+const VALUES: [(&str, &str, &str); 4] = [
     ("namespace.otherwise", "webhook", WEBHOOK),
     ("namespace.event.action", "refresh", TOKEN),
     ("namespace.event.action", "webhook", WEBHOOK),

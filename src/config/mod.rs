@@ -12,6 +12,8 @@ use crate::{cluster, drain, engine, limits, ops, server};
 mod address;
 mod environment;
 mod findings;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod later;
 mod layers;
 mod reference;

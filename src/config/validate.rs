@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use super::Config;
 use super::address::{Address, address};
 use super::findings::Findings;
+use crate::cluster::config::Mode;
 use crate::cluster::redis;
 use crate::proxies;
 use crate::socketio::config::{ActionName, EventRule, Namespace};
@@ -149,6 +150,12 @@ fn cluster(config: &Config, findings: &mut Findings) {
         && let Err(message) = redis::check(&cluster.settings())
     {
         findings.error("cluster.redis", message);
+    }
+    if cluster.mode != Mode::Pubsub {
+        findings.error(
+            "cluster.mode",
+            "comes with a later version; until then there is \"pubsub\"",
+        );
     }
     if cluster.prefix.is_empty() {
         findings.error("cluster.prefix", "is empty: all servers of a cluster share one");

@@ -1,13 +1,15 @@
-//! How many clients come in: handshakes a second, and sessions of one address.
+//! How many clients come in: sessions, handshakes a second, and sessions of one address.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Instant;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 
+use crate::http::Lease;
 use crate::limits::{self, Bucket};
 use crate::metrics::{Limit, Metrics};
 
@@ -17,6 +19,8 @@ const NETWORK_BITS: u32 = 64;
 /// Admits handshakes.
 #[derive(Debug)]
 pub(super) struct Admission {
+    sessions: Arc<AtomicUsize>,
+    sessions_max: usize,
     per_second: u32,
     bucket: Mutex<Bucket>,
     per_address: u32,
@@ -28,6 +32,15 @@ pub(super) struct Admission {
 #[derive(Debug, Default)]
 struct Addresses(Mutex<HashMap<IpAddr, u32, RandomState>>);
 
+/// Lets one session in, and counts it while it is held.
+#[derive(Debug)]
+pub(super) struct Admitted {
+    /// Of all sessions: a connection can open any number of those that poll.
+    pub(super) session: Lease,
+    /// Of those of its address, where they are limited.
+    pub(super) place: Option<Box<Place>>,
+}
+
 /// Counts a session of an address for as long as it is held.
 #[derive(Debug)]
 pub(super) struct Place {
@@ -38,6 +51,11 @@ pub(super) struct Place {
 impl Admission {
     pub(super) fn new(limits: &limits::Config, metrics: Arc<Metrics>) -> Self {
         Self {
+            sessions: Arc::default(),
+            sessions_max: match limits.connections {
+                0 => usize::MAX,
+                limit => limit,
+            },
             per_second: limits.handshakes_per_second,
             bucket: Mutex::new(Bucket::new(limits.handshakes_per_second, Instant::now())),
             per_address: limits.connections_per_ip,
@@ -47,9 +65,15 @@ impl Admission {
     }
 
     /// Lets a client in; what it returns is held as long as the session. `Err` where a limit is met.
-    pub(super) fn admit(&self, address: IpAddr) -> Result<Option<Box<Place>>, Limit> {
-        let result = self.place(address).and_then(|place| self.pace().map(|()| place));
-        result.inspect_err(|limit| self.metrics.limited(*limit))
+    pub(super) fn admit(&self, address: IpAddr) -> Result<Admitted, Limit> {
+        self.check(address).inspect_err(|limit| self.metrics.limited(*limit))
+    }
+
+    fn check(&self, address: IpAddr) -> Result<Admitted, Limit> {
+        let session = Lease::take(&self.sessions, self.sessions_max).ok_or(Limit::Connections)?;
+        let place = self.place(address)?;
+        self.pace()?;
+        Ok(Admitted { session, place })
     }
 
     fn pace(&self) -> Result<(), Limit> {
@@ -135,6 +159,17 @@ mod tests {
         let _networks = [admit("2001:db8::1").unwrap(), admit("2001:db8::2").unwrap()];
         assert!(admit("2001:db8::3").is_err());
         assert!(admit("2001:db8:0:1::3").is_ok());
+    }
+
+    #[test]
+    fn sessions_are_counted_while_they_last() {
+        let mut admission = admission(0, 0);
+        admission.sessions_max = 2;
+        let admit = || admission.admit(IpAddr::from([192, 0, 2, 1]));
+        let (_first, second) = (admit().unwrap(), admit().unwrap());
+        assert_eq!(admit().unwrap_err(), Limit::Connections);
+        drop(second);
+        assert!(admit().is_ok());
     }
 
     #[test]

@@ -38,9 +38,10 @@ pub(super) struct Entry {
 }
 
 /// What HTTP requests bring to the task of a session that polls.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Mailbox {
-    mail: Mutex<VecDeque<Mail>>,
+    /// `None` once nobody takes mail out any more.
+    mail: Mutex<Option<VecDeque<Mail>>>,
     /// A POST is being read.
     is_posting: AtomicBool,
     /// A rule was broken: the session ends, and no request finds it any more.
@@ -127,19 +128,38 @@ impl Directory {
 /// A character of a session id behind the node's tag.
 const SID_RANDOM_AT: usize = 10;
 
-impl Mailbox {
-    /// Leaves mail; false when the box is full.
-    pub(super) fn put(&self, mail: Mail) -> bool {
-        let mut box_ = self.mail.lock();
-        if box_.len() >= MAIL_MAX {
-            return false;
+impl Default for Mailbox {
+    fn default() -> Self {
+        Self {
+            mail: Mutex::new(Some(VecDeque::new())),
+            is_posting: AtomicBool::default(),
+            is_broken: AtomicBool::default(),
+            is_over: AtomicBool::default(),
         }
-        box_.push_back(mail);
+    }
+}
+
+impl Mailbox {
+    /// Leaves mail; false when the box is full. In one that is closed it is dropped, and whoever waits for the answer
+    /// hears that there is none.
+    pub(super) fn put(&self, mail: Mail) -> bool {
+        match &mut *self.mail.lock() {
+            Some(mails) if mails.len() >= MAIL_MAX => return false,
+            Some(mails) => mails.push_back(mail),
+            None => {}
+        }
         true
     }
 
     pub(super) fn take(&self) -> Option<Mail> {
-        self.mail.lock().pop_front()
+        self.mail.lock().as_mut()?.pop_front()
+    }
+
+    /// Drops what lies here and whatever still comes: a request that found the session just before its end must not wait
+    /// for an answer for ever.
+    pub(super) fn close(&self) {
+        let mails = self.mail.lock().take();
+        drop(mails); // without the lock
     }
 
     /// Claims the session's one POST; false when another one is being read.
@@ -165,5 +185,36 @@ impl Mailbox {
 
     pub(super) fn end_post(&self) {
         self.is_posting.store(false, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_waits_for_an_answer_from_a_mailbox_that_is_closed() {
+        let mailbox = Mailbox::default();
+        let (early, mut waiting) = oneshot::channel();
+        assert!(mailbox.put(Mail::Poll(early)));
+        assert!(
+            waiting
+                .try_recv()
+                .is_err_and(|error| error == oneshot::error::TryRecvError::Empty)
+        );
+        mailbox.close();
+        assert!(
+            waiting
+                .try_recv()
+                .is_err_and(|error| error == oneshot::error::TryRecvError::Closed)
+        );
+        let (late, mut waiting) = oneshot::channel();
+        assert!(mailbox.put(Mail::Poll(late)));
+        assert!(
+            waiting
+                .try_recv()
+                .is_err_and(|error| error == oneshot::error::TryRecvError::Closed)
+        );
+        assert!(mailbox.take().is_none());
     }
 }

@@ -11,7 +11,7 @@ use hyper::{Method, Request, Response};
 use tracing::debug;
 
 use super::Engine;
-use super::admission::Place;
+use super::admission;
 use super::config::TransportName;
 use super::directory::{Entry, Mail, Mailbox};
 use super::origin::{self, Verdict};
@@ -32,7 +32,7 @@ use crate::protocol::payload::PayloadForm;
 const PACKETS_PER_POLL_MAX: usize = 1024;
 
 /// The same for python-engineio's clients, which refuse an answer with more.
-const PACKETS_PER_POLL_MAX_PYTHON: usize = 16;
+pub(super) const PACKETS_PER_POLL_MAX_PYTHON: usize = 16;
 
 /// Where a request comes from.
 #[derive(Clone, Debug)]
@@ -50,7 +50,7 @@ pub struct Peer {
 pub(super) struct Newcomer {
     pub(super) version: Version,
     pub(super) address: IpAddr,
-    pub(super) place: Option<Box<Place>>,
+    pub(super) admitted: admission::Admitted,
     /// What is kept of its handshake.
     pub(super) record: Option<Arc<str>>,
 }
@@ -124,11 +124,11 @@ impl Engine {
                     Handled::refuse(refusal, is_upgrade)
                 }
                 Ok(Admitted::Handshake(version, transport)) => match self.admission.admit(peer.address) {
-                    Ok(place) => {
+                    Ok(admitted) => {
                         let client = Newcomer {
                             version,
                             address: peer.address,
-                            place,
+                            admitted,
                             record: self
                                 .recorded
                                 .as_ref()
@@ -179,7 +179,7 @@ impl Engine {
         }
     }
 
-    /// `is` says whether the request is an upgrade, and whether it is a GET.
+    /// `is` says whether the request is an upgrade, which only a GET may ask for, and whether it is a GET.
     fn admit_to_session(
         &self,
         sid: &str,
@@ -196,7 +196,7 @@ impl Engine {
             return Err(Refusal::BadRequest);
         }
         match (transport, &entry.mailbox) {
-            (TransportName::Websocket, _) if is_upgrade => Ok(Admitted::Probe(entry)),
+            (TransportName::Websocket, _) if is_upgrade && is_get => Ok(Admitted::Probe(entry)),
             (TransportName::Polling, Some(mailbox)) if entry.outbox.socket().is_none() && !is_upgrade => {
                 let mailbox = Arc::clone(mailbox);
                 Ok(Admitted::Request(entry, mailbox))

@@ -6,6 +6,8 @@
 mod admission;
 pub mod config;
 mod directory;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod goodbye;
 mod handshake;
 mod lifecycle;
@@ -131,3 +133,6 @@ impl Engine {
         Arc::new(Encoded::text(&[&text]))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,6 +24,9 @@ use crate::stream::Stream;
 /// Packets that may wait for one client, whatever their size: high enough that bytes decide.
 const PACKETS_MAX: usize = 65_536;
 
+/// Bytes that a packet takes beside its own, about: else a thousand small answers would take ten times what they count.
+const PACKET_BYTES: usize = 128;
+
 /// Bytes that are joined into one write. More gains nothing: the kernel's own buffer is of this order.
 const JOINED_BYTES_MAX: usize = 64 * 1024;
 
@@ -340,7 +343,8 @@ impl Outbox {
 impl State {
     /// Whether `weight` more bytes may wait. An empty outbox takes one packet of any size.
     fn has_room(&self, weight: usize, bytes_max: usize) -> bool {
-        self.queue.is_empty() || (self.bytes + weight <= bytes_max && self.queue.len() < PACKETS_MAX)
+        let packets = self.queue.len();
+        packets == 0 || (self.bytes + weight + packets * PACKET_BYTES <= bytes_max && packets < PACKETS_MAX)
     }
 
     fn accept(&mut self, packet: Arc<Encoded>) {
@@ -486,7 +490,7 @@ mod tests {
 
     #[test]
     fn an_outbox_holds_what_it_may_to_the_byte() {
-        let outbox = outbox(100);
+        let outbox = outbox(100 + PACKET_BYTES);
         for _ in 0..2 {
             push(&outbox, weighing(50));
         }

@@ -7,14 +7,15 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 use super::directory::{Mail, Mailbox, Post, Reply};
+use super::handshake::PACKETS_PER_POLL_MAX_PYTHON;
 use super::lifecycle::{Input, Output};
 use super::session::{Rules, poll_read};
-use super::websocket::{Frame, FrameReader, Opened};
+use super::websocket::{self, Frame, FrameReader, Opened};
 use crate::http::Lease;
 use crate::metrics::{Tally, Transport, Upgrade};
 use crate::protocol::encoded::{Encoded, WebSocketForm};
 use crate::protocol::engine::{Packet, decode_binary, decode_text};
-use crate::protocol::payload::{self, Payload, PayloadForm};
+use crate::protocol::payload::{self, Payload, PayloadForm, Reader};
 use crate::reason::Reason;
 use crate::stream::Stream;
 
@@ -24,6 +25,9 @@ const ANSWER_BYTES_MAX: usize = 1_000_000;
 /// Bytes read at once from a probing WebSocket, which has little to say.
 const PROBE_READ_BYTES: usize = 4096;
 
+/// Packets of a POST that are read before those before them are done.
+const PACKETS_PER_STEP: usize = 64;
+
 /// The polling transport of one session.
 #[derive(Debug)]
 pub(super) struct Polling {
@@ -32,6 +36,8 @@ pub(super) struct Polling {
     packets_max: usize,
     /// The GET that waits for packets.
     parked: Option<oneshot::Sender<Reply>>,
+    /// The POST that is being read.
+    reading: Option<(Reader, oneshot::Sender<Reply>)>,
     probe: Option<Probe>,
 }
 
@@ -51,12 +57,17 @@ impl Polling {
             form,
             packets_max,
             parked: None,
+            reading: None,
             probe: None,
         }
     }
 
     /// Ready when something changed; with the reader of the WebSocket that took over, when one did.
     pub(super) fn poll(&mut self, rules: &mut Rules, cx: &mut Context<'_>) -> Poll<Option<FrameReader>> {
+        if self.reading.is_some() {
+            self.read_on(rules);
+            return Poll::Ready(None);
+        }
         if let Some(mail) = self.mailbox.take() {
             self.open(mail, rules);
             return Poll::Ready(None);
@@ -103,20 +114,43 @@ impl Polling {
     }
 
     fn receive(&mut self, post: Post, rules: &mut Rules) {
-        let now = Instant::now();
         rules.engine.metrics.bytes_received.inc_by(post.body.len() as u64);
-        let (packets, result) = payload::decode(&post.body, post.is_binary, &mut self.form);
-        for packet in packets {
-            rules.packet(Ok(packet), now);
-        }
-        let reply = match result {
-            Ok(()) => Reply::Ok,
-            Err(error) => {
-                rules.packet(Err(error), now);
-                Reply::Malformed
-            }
+        let reader = Reader::new(post.body, post.is_binary, self.form.version);
+        self.reading = Some((reader, post.reply));
+        self.read_on(rules);
+    }
+
+    /// Takes some packets of the POST; behind the last one it is answered.
+    fn read_on(&mut self, rules: &mut Rules) {
+        let Some((mut reader, reply)) = self.reading.take() else {
+            return;
         };
-        let _ = post.reply.send(reply); // a client that is gone is found by its poll or its silence
+        let now = Instant::now();
+        for _ in 0..PACKETS_PER_STEP {
+            let Some(packet) = reader.next(&mut self.form) else {
+                let _ = reply.send(Reply::Ok); // a client that is gone is found by its poll or its silence
+                return;
+            };
+            let is_malformed = packet.is_err();
+            rules.packet(packet, now);
+            if is_malformed {
+                let _ = reply.send(Reply::Malformed);
+                return;
+            }
+            if rules.ending.is_some() {
+                return self.answer_unread(reader, reply);
+            }
+        }
+        self.reading = Some((reader, reply));
+    }
+
+    /// Answers a POST of a session that is over: by what it is, though nothing of it is done any more.
+    fn answer_unread(&mut self, mut reader: Reader, reply: oneshot::Sender<Reply>) {
+        let mut is_malformed = false;
+        while let Some(packet) = reader.next(&mut self.form) {
+            is_malformed = packet.is_err();
+        }
+        let _ = reply.send(if is_malformed { Reply::Malformed } else { Reply::Ok });
     }
 
     /// Answers the parked poll with what waits and with `last`, or with a noop where there is nothing.
@@ -212,23 +246,36 @@ impl Polling {
     /// From now on polls alone find this session.
     pub(super) fn end_session(&mut self) {
         self.mailbox.end_session();
+        if let Some((reader, reply)) = self.reading.take() {
+            self.answer_unread(reader, reply);
+        }
         self.close_probe();
     }
 
     /// Says goodbye to the client: with a noop where it left itself, else with a close behind what waits. False while
     /// there is no poll to answer.
     pub(super) fn poll_goodbye(&mut self, rules: &mut Rules, has_left: bool, cx: &mut Context<'_>) -> Poll<()> {
+        // After a close packet python-engineio's clients do not come back; after a poll that fails they do.
+        let stays_away = !has_left && self.packets_max == PACKETS_PER_POLL_MAX_PYTHON;
         rules.outbox.register(cx);
         loop {
             if self.parked.is_some() {
                 let close = Arc::clone(&rules.engine.packets.close);
+                if stays_away && !rules.outbox.is_empty() {
+                    self.answer(rules, None);
+                    continue;
+                }
+                if stays_away && let Some(parked) = self.parked.take() {
+                    let _ = parked.send(Reply::Gone);
+                    return Poll::Ready(());
+                }
                 self.answer(rules, (!has_left).then_some(&close));
                 return Poll::Ready(());
             }
             match self.mailbox.take() {
                 Some(Mail::Poll(reply)) => {
                     self.parked = Some(reply);
-                    if rules.outbox.is_empty() {
+                    if rules.outbox.is_empty() && !stays_away {
                         rules.push(Arc::clone(&rules.engine.packets.noop)); // as Node's server
                     }
                 }
@@ -243,6 +290,13 @@ impl Polling {
             Some(_) if has_left => Poll::Ready(()),
             _ => Poll::Pending,
         }
+    }
+}
+
+/// The session is over, or goes on on its WebSocket.
+impl Drop for Polling {
+    fn drop(&mut self) {
+        self.mailbox.close();
     }
 }
 
@@ -286,14 +340,20 @@ impl Probe {
         let now = Instant::now();
         let mut step = Step::Stay;
         let mut answers = 0;
-        let result = self.reader.feed(input, |frame| match step {
-            Step::Switch => rules.frame(frame, now),
-            Step::Lose => {}
-            Step::Stay => {
+        let mut pong = None;
+        let result = self.reader.feed(input, |frame| match (step, frame) {
+            // Of several pings in one go the last one is answered, as RFC 6455 §5.5.3 allows.
+            (_, Frame::Ping(payload)) => {
+                pong = Some(websocket::pong(payload));
+                rules.control(now);
+            }
+            (Step::Switch, frame) => rules.frame(frame, now),
+            (Step::Lose, _) => {}
+            (Step::Stay, frame) => {
                 let packet = match frame {
+                    Frame::Ping(_) => return,
                     Frame::Text(text) => decode_text(text, rules.version),
                     Frame::Binary(bytes) => decode_binary(bytes, rules.version),
-                    Frame::Ping(_) => return,
                     Frame::Close(_) => return step = Step::Lose,
                 };
                 let packet = packet.unwrap_or(Packet::Noop); // which no probe may say either
@@ -307,6 +367,11 @@ impl Probe {
         if answers > 0 && step != Step::Lose && !self.answer() {
             return Step::Lose;
         }
+        match (pong, step) {
+            (Some(pong), Step::Switch) => rules.push(Arc::new(pong)),
+            (Some(pong), Step::Stay) if !self.write(&pong) => return Step::Lose,
+            _ => {}
+        }
         match result {
             Ok(()) => step,
             Err(error) if step == Step::Switch => {
@@ -319,7 +384,10 @@ impl Probe {
 
     /// Answers the probe; false when not even that fits into the socket.
     fn answer(&self) -> bool {
-        let packet = Encoded::text(&["3probe"]);
+        self.write(&Encoded::text(&["3probe"]))
+    }
+
+    fn write(&self, packet: &Encoded) -> bool {
         let frames = packet.frames(self.form);
         self.socket
             .try_write(frames)
@@ -328,7 +396,7 @@ impl Probe {
 
     /// Closes the WebSocket, politely where it takes a frame.
     fn close(self) {
-        let packet = super::websocket::close_frame(None);
+        let packet = websocket::close_frame(None);
         let _ = self.socket.try_write(packet.frames(self.form));
     }
 }

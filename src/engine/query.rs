@@ -12,7 +12,7 @@ pub(super) struct Query {
     pub(super) is_eio2: bool,
     /// `transport`, where it is one that we know.
     pub(super) transport: Option<TransportName>,
-    /// `sid`: absent in a handshake.
+    /// `sid`: absent or empty in a handshake.
     pub(super) sid: Option<String>,
     /// `j`: the digits of a JSONP index.
     pub(super) jsonp: Option<String>,
@@ -42,7 +42,7 @@ impl Query {
                         _ => None,
                     }
                 }
-                "sid" => parsed.sid = Some(value.into_owned()),
+                "sid" => parsed.sid = (!value.is_empty()).then(|| value.into_owned()),
                 "j" => parsed.jsonp = Some(value.chars().filter(char::is_ascii_digit).collect()),
                 "b64" => parsed.base64 = !value.is_empty(),
                 "t" => parsed.is_ancient = is_ancient(&value),

@@ -27,6 +27,7 @@ use super::lifecycle::{Input, Lifecycle, Output};
 use super::outbox::Outbox;
 use super::polling::Polling;
 use super::websocket::{self, Frame, FrameError, FrameReader, Opened};
+use crate::http::Lease;
 use crate::metrics::{Limit, Tally, Transport};
 use crate::protocol::encoded::Encoded;
 use crate::protocol::engine::{Message, Packet, PacketError, decode_binary, decode_text};
@@ -76,6 +77,8 @@ pub struct Session {
     /// Counts the session of its address.
     pub(super) place: Option<Box<Place>>,
     record: Option<Arc<str>>,
+    /// Counts the session.
+    _counted: Lease,
 }
 
 /// The transport in use.
@@ -164,8 +167,9 @@ impl Session {
             alarm: None,
             turn: MESSAGES_PER_TURN,
             address: client.address,
-            place: client.place,
             record: client.record,
+            place: client.admitted.place,
+            _counted: client.admitted.session,
         })
     }
 
@@ -433,7 +437,7 @@ impl Rules {
     }
 
     /// Counts a packet or frame that carries no message; a flood of them ends the session.
-    fn control(&mut self, now: std::time::Instant) {
+    pub(super) fn control(&mut self, now: std::time::Instant) {
         if now.duration_since(self.controls_since) > CONTROLS_WINDOW {
             (self.controls, self.controls_since) = (0, now);
         }

@@ -20,7 +20,7 @@ use crate::protocol::encoded::{Encoded, WebSocketForm};
 use crate::stream::Stream;
 
 /// Fragments that one message may come in.
-const FRAGMENTS_MAX: usize = 128;
+const FRAGMENTS_MAX: u32 = 128;
 
 /// Bytes in the payload of a control frame (RFC 6455 §5.5).
 const CONTROL_BYTES_MAX: usize = 125;
@@ -74,6 +74,7 @@ impl FrameError {
 #[derive(Debug)]
 pub(super) struct FrameReader {
     bytes_max: usize,
+    fragments_max: u32,
     /// The beginning of a frame that is not complete.
     partial: Vec<u8>,
     /// A message of which the last fragment is still to come.
@@ -84,7 +85,7 @@ pub(super) struct FrameReader {
 #[derive(Debug)]
 struct Fragments {
     is_text: bool,
-    count: usize,
+    count: u32,
     data: Vec<u8>,
     /// Bytes of `data` known to be UTF-8.
     checked: usize,
@@ -104,10 +105,23 @@ impl FrameReader {
     pub(super) fn new(bytes_max: usize) -> Self {
         Self {
             bytes_max,
+            fragments_max: FRAGMENTS_MAX,
             partial: Vec::new(),
             message: None,
             is_closed: false,
         }
+    }
+
+    /// A reader of messages in more fragments.
+    #[cfg(test)]
+    pub(super) fn with_fragments_max(self, fragments_max: u32) -> Self {
+        Self { fragments_max, ..self }
+    }
+
+    /// Bytes that wait for more.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn held_bytes(&self) -> usize {
+        self.partial.len() + self.message.as_ref().map_or(0, |message| message.data.len())
     }
 
     /// Reads what has come in; `input` is unmasked where it lies. Frames behind a close are not read.
@@ -123,10 +137,8 @@ impl FrameReader {
         let mut joined = std::mem::take(&mut self.partial);
         joined.extend_from_slice(input);
         let used = self.frames(&mut joined, &mut give)?;
-        if used < joined.len() {
-            joined.drain(..used);
-            self.partial = joined;
-        }
+        // Not drained, as the beginning of a small frame would keep the room of the large one before it.
+        self.partial = if used == 0 { joined } else { joined[used..].to_vec() };
         Ok(())
     }
 
@@ -238,7 +250,7 @@ impl FrameReader {
             })
         });
         message.count += 1;
-        if message.count > FRAGMENTS_MAX {
+        if message.count > self.fragments_max {
             return Err(FrameError::TooManyFragments);
         }
         message.data.extend_from_slice(payload);

@@ -12,7 +12,6 @@ use super::shard::Shard;
 use super::target::Broadcast;
 use super::{Reservation, ShardId};
 use crate::metrics::{Metrics, Tally};
-use crate::protocol::encoded::Encoded;
 
 /// Units that may wait in the queues: a unit a KiB and at least four a broadcast, so that at most 16,384 broadcasts
 /// and 64 MiB wait.
@@ -41,9 +40,9 @@ impl Queued {
     }
 }
 
-/// Units that a broadcast of this packet takes in the queues.
-pub(super) fn units(packet: &Encoded) -> u32 {
-    let units = u32::try_from(packet.weight() / UNIT_BYTES).unwrap_or(UNITS_MAX);
+/// Units that a broadcast takes in the queues.
+pub(super) fn units(broadcast: &Broadcast) -> u32 {
+    let units = u32::try_from(broadcast.bytes() / UNIT_BYTES).unwrap_or(UNITS_MAX);
     units.clamp(UNITS_MIN, UNITS_MAX)
 }
 

@@ -10,6 +10,8 @@
 
 mod acks;
 mod delivery;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod shard;
 mod target;
 
@@ -41,8 +43,10 @@ pub struct Hub {
     shards: Box<[Arc<Shard>]>,
     /// Held while a broadcast enters all queues, so that all loops see all broadcasts in one order.
     queues: Mutex<Box<[mpsc::UnboundedSender<Arc<Queued>>]>>,
-    /// What may wait in the queues; who finds them full waits.
+    /// What may wait in the queues of what this node publishes; who finds them full waits.
     room: Arc<Semaphore>,
+    /// The same for what comes from other nodes, which waits for nobody and must not find all taken by our own.
+    foreign_room: Arc<Semaphore>,
     next: AtomicUsize,
     acks: Arc<Acks>,
     metrics: Arc<Metrics>,
@@ -85,6 +89,7 @@ impl Hub {
             shards,
             queues: Mutex::new(queues.into()),
             room: Arc::new(Semaphore::new(delivery::UNITS_MAX as usize)),
+            foreign_room: Arc::new(Semaphore::new(delivery::UNITS_MAX as usize)),
             next: AtomicUsize::new(0),
             acks: Arc::default(),
             metrics,
@@ -212,14 +217,25 @@ impl Hub {
     ///
     /// # Errors
     /// When too much waits already.
-    pub fn try_reserve(&self, packet: &Encoded) -> Result<Reservation, Full> {
-        let permit = Arc::clone(&self.room).try_acquire_many_owned(delivery::units(packet));
+    pub fn try_reserve(&self, broadcast: &Broadcast) -> Result<Reservation, Full> {
+        let permit = Arc::clone(&self.room).try_acquire_many_owned(delivery::units(broadcast));
         permit.map(Reservation).map_err(|_| Full)
     }
 
-    /// The same, but waits while too much waits.
-    pub async fn reserve(&self, packet: &Encoded) -> Reservation {
-        let permit = Arc::clone(&self.room).acquire_many_owned(delivery::units(packet)).await;
+    /// The same for a broadcast of another node.
+    ///
+    /// # Errors
+    /// When too much of that waits already.
+    pub fn try_reserve_foreign(&self, broadcast: &Broadcast) -> Result<Reservation, Full> {
+        let permit = Arc::clone(&self.foreign_room).try_acquire_many_owned(delivery::units(broadcast));
+        permit.map(Reservation).map_err(|_| Full)
+    }
+
+    /// Room for a broadcast of this node; waits while too much waits.
+    pub async fn reserve(&self, broadcast: &Broadcast) -> Reservation {
+        let permit = Arc::clone(&self.room)
+            .acquire_many_owned(delivery::units(broadcast))
+            .await;
         Reservation(permit.expect("the semaphore is never closed"))
     }
 

@@ -66,6 +66,19 @@ pub struct Selection<'a> {
     pub except: &'a [CompactString],
 }
 
+impl Broadcast {
+    /// Bytes that it takes while it waits; a list of a thousand rooms makes many.
+    pub fn bytes(&self) -> usize {
+        let rooms = match &self.target {
+            Target::Namespace => &[][..],
+            Target::Rooms(rooms) => rooms.as_slice(),
+        };
+        let names = rooms.iter().chain(&self.except.rooms);
+        let names = names.map(|room| size_of::<CompactString>() + room.len());
+        self.packet.weight() + names.sum::<usize>()
+    }
+}
+
 impl Rooms {
     /// One room.
     pub fn one(room: impl Into<CompactString>) -> Self {

@@ -75,7 +75,7 @@ impl Fixture {
             },
             ..broadcast(target, text)
         };
-        let reservation = self.hub.reserve(&broadcast.packet).await;
+        let reservation = self.hub.reserve(&broadcast).await;
         self.hub.broadcast(broadcast, reservation, Origin::Client);
     }
 
@@ -304,7 +304,7 @@ async fn all_members_see_all_broadcasts_once_and_in_one_order() {
                     let target = [Target::Namespace, rooms(&["a"]), rooms(&["a", "b"])][number % 3].clone();
                     let filler = "x".repeat(if number % 50 == 0 { 1 << 20 } else { 0 });
                     let broadcast = broadcast(target, &format!("{publisher} {number} {filler}"));
-                    let reservation = hub.reserve(&broadcast.packet).await;
+                    let reservation = hub.reserve(&broadcast).await;
                     hub.broadcast(broadcast, reservation, Origin::Client);
                 }
             })
@@ -353,14 +353,14 @@ async fn a_publisher_waits_while_the_queues_are_full() {
     let small = (delivery::UNITS_MAX / 4) as usize; // the least that a broadcast takes
     for number in 0..small {
         let broadcast = broadcast(rooms(&["a"]), "x");
-        let reservation = all.hub.try_reserve(&broadcast.packet);
+        let reservation = all.hub.try_reserve(&broadcast);
         let reservation = reservation.unwrap_or_else(|_| panic!("full after {number}"));
         all.hub.broadcast(broadcast, reservation, Origin::Client);
     }
     let last = broadcast(rooms(&["a"]), "the last");
-    assert_eq!(all.hub.try_reserve(&last.packet).map(drop), Err(Full));
+    assert_eq!(all.hub.try_reserve(&last).map(drop), Err(Full));
     {
-        let mut waiting = pin!(all.hub.reserve(&last.packet));
+        let mut waiting = pin!(all.hub.reserve(&last));
         let poll = waiting.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         assert!(poll.is_pending());
         assert!(members[0].received().is_empty());
@@ -372,7 +372,7 @@ async fn a_publisher_waits_while_the_queues_are_full() {
     // One that is larger than all queues waits until they are empty, and not for ever.
     let huge = "y".repeat(66 << 20);
     let huge = broadcast(rooms(&["nobody's"]), &huge);
-    let reservation = all.hub.reserve(&huge.packet);
+    let reservation = all.hub.reserve(&huge);
     let reservation = tokio::time::timeout(DEADLINE, reservation).await.expect("empty queues");
     all.hub.broadcast(huge, reservation, Origin::Client);
     all.finish().await;

@@ -78,7 +78,7 @@ pub enum Questioned {
 /// A limit that somebody met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
-    /// `limits.connections`.
+    /// `limits.connections`, of connections or of sessions.
     Connections,
     /// `limits.connections_per_ip`.
     ConnectionsPerIp,

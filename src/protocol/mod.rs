@@ -6,6 +6,8 @@
 mod ascii;
 pub mod encoded;
 pub mod engine;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 pub mod ids;
 pub mod json;
 pub mod msgpack;

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use memchr::memchr;
 
 use super::Version;
 use super::encoded::Encoded;
@@ -47,26 +49,64 @@ pub struct Payload {
     pub binary: bool,
 }
 
-/// Reads the body of a POST. `binary` says that its content type is `application/octet-stream`, which only v3 knows.
-///
-/// # Errors
-/// With the packets before the fault, when some packet is none.
-pub fn decode(body: &[u8], binary: bool, form: &mut PayloadForm) -> (Vec<Packet>, Result<(), PacketError>) {
-    let mut packets = Vec::new();
-    let result = match form.version {
-        Version::V3 if binary => payload_v3::decode_binary(body, &mut packets),
-        Version::V3 => payload_v3::decode_text(body, &mut form.double_utf8, &mut packets),
-        Version::V4 => decode_v4(body, &mut packets),
-    };
-    (packets, result)
+/// Reads the body of a POST packet by packet, as the next one is wanted: a packet of three bytes takes thirty times as
+/// many once it is read, so that all of a body's must never be there together.
+#[derive(Debug)]
+pub struct Reader {
+    body: Body,
+    /// Where the next packet begins.
+    at: usize,
+    is_over: bool,
 }
 
-fn decode_v4(body: &[u8], packets: &mut Vec<Packet>) -> Result<(), PacketError> {
-    let text = simdutf8::basic::from_utf8(body).map_err(|_| PacketError)?;
-    for packet in text.split(char::from(RECORD_SEPARATOR)) {
-        packets.push(decode_text(packet, Version::V4)?);
+#[derive(Debug)]
+enum Body {
+    V4(String),
+    V3Text(String),
+    V3Binary(Bytes),
+    NoUtf8,
+}
+
+impl Reader {
+    /// A reader of this body. `binary` says that its content type is `application/octet-stream`, which only v3 knows.
+    pub fn new(body: Bytes, binary: bool, version: Version) -> Self {
+        let text = |body: Bytes| String::from_utf8(body.into()).ok();
+        let body = match version {
+            Version::V3 if binary => Body::V3Binary(body),
+            Version::V3 => text(body).map_or(Body::NoUtf8, Body::V3Text),
+            Version::V4 => text(body).map_or(Body::NoUtf8, Body::V4),
+        };
+        Self {
+            body,
+            at: 0,
+            is_over: false,
+        }
     }
-    Ok(())
+
+    /// The next packet, an error where there is none that can be read, and `None` behind the last or the error.
+    pub fn next(&mut self, form: &mut PayloadForm) -> Option<Result<Packet, PacketError>> {
+        if self.is_over {
+            return None;
+        }
+        let result = self.read(form);
+        self.is_over |= result.is_err();
+        result.transpose()
+    }
+
+    fn read(&mut self, form: &mut PayloadForm) -> Result<Option<Packet>, PacketError> {
+        match &self.body {
+            Body::V4(text) => {
+                let rest = &text[self.at..];
+                let end = memchr(RECORD_SEPARATOR, rest.as_bytes());
+                self.at += end.map_or(rest.len(), |end| end + 1);
+                self.is_over = end.is_none();
+                decode_text(&rest[..end.unwrap_or(rest.len())], Version::V4).map(Some)
+            }
+            Body::V3Text(text) => payload_v3::read_text(text, &mut self.at, &mut form.double_utf8),
+            Body::V3Binary(bytes) => payload_v3::read_binary(bytes, &mut self.at),
+            Body::NoUtf8 => Err(PacketError),
+        }
+    }
 }
 
 /// Writes the answer to a poll.
@@ -153,10 +193,10 @@ pub fn unwrap_jsonp(form: &[u8]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
     use proptest::prelude::*;
 
     use super::super::engine::Message;
+    use super::super::fuzzing::decode;
     use super::*;
 
     fn form(version: Version) -> PayloadForm {

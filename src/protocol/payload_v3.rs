@@ -26,26 +26,25 @@ const BINARY: u8 = 1;
 /// Ends the length of a packet in a binary payload.
 const LENGTH_END: u8 = 0xff;
 
-/// Reads `6:4hello2:4€`. `double_utf8` is set once a packet shows that the client is a 1.x.
-pub(super) fn decode_text(body: &[u8], double_utf8: &mut bool, packets: &mut Vec<Packet>) -> Result<(), PacketError> {
-    let mut rest = simdutf8::basic::from_utf8(body).map_err(|_| PacketError)?;
-    if rest.is_empty() {
+/// Reads the packet of `6:4hello2:4€` that begins at `at`, which moves on; `None` behind the last one. `double_utf8` is set
+/// once a packet shows that the client is a 1.x.
+pub(super) fn read_text(body: &str, at: &mut usize, double_utf8: &mut bool) -> Result<Option<Packet>, PacketError> {
+    if body.is_empty() {
         return Err(PacketError);
     }
-    while !rest.is_empty() {
-        let (digits, tail) = rest.split_once(':').ok_or(PacketError)?;
+    while *at < body.len() {
+        let (digits, tail) = body[*at..].split_once(':').ok_or(PacketError)?;
         if digits.is_empty() || digits.len() > LENGTH_DIGITS_MAX || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(PacketError);
         }
         let units: usize = digits.parse().map_err(|_| PacketError)?;
         let end = byte_offset(tail, units).ok_or(PacketError)?;
-        let (text, tail) = tail.split_at(end);
-        rest = tail;
-        if !text.is_empty() {
-            packets.push(engine::decode_text(&undouble(text, double_utf8), Version::V3)?);
+        *at += digits.len() + 1 + end;
+        if end > 0 {
+            return engine::decode_text(&undouble(&tail[..end], double_utf8), Version::V3).map(Some);
         }
     }
-    Ok(())
+    Ok(None)
 }
 
 /// Bytes of the first `units` UTF-16 units of `text`; `None` where it is shorter or the end would split a character.
@@ -78,34 +77,33 @@ pub(crate) fn undouble<'a>(text: &'a str, double_utf8: &mut bool) -> Cow<'a, str
     }
 }
 
-/// Reads a payload of type `application/octet-stream`.
-pub(super) fn decode_binary(body: &[u8], packets: &mut Vec<Packet>) -> Result<(), PacketError> {
-    if body.is_empty() {
-        return Err(PacketError);
-    }
-    let mut rest = body;
-    while let [kind, tail @ ..] = rest {
-        let end = tail
-            .iter()
-            .position(|byte| *byte == LENGTH_END)
-            .filter(|end| (1..=LENGTH_DIGITS_MAX).contains(end));
-        let (digits, tail) = tail.split_at(end.ok_or(PacketError)?);
-        let length = digits.iter().try_fold(0usize, |sum, digit| match digit {
-            0..=9 => Ok(sum * 10 + usize::from(*digit)),
-            _ => Err(PacketError),
-        })?;
-        let (data, tail) = tail[1..].split_at_checked(length).ok_or(PacketError)?;
-        rest = tail;
-        packets.push(match *kind {
-            TEXT => {
-                let text = simdutf8::basic::from_utf8(data).map_err(|_| PacketError)?;
-                engine::decode_text(text, Version::V3)?
-            }
-            BINARY => engine::decode_binary(data, Version::V3)?,
-            _ => return Err(PacketError),
-        });
-    }
-    Ok(())
+/// Reads the packet of a payload of type `application/octet-stream` that begins at `at`, which moves on; `None` behind the
+/// last one.
+pub(super) fn read_binary(body: &[u8], at: &mut usize) -> Result<Option<Packet>, PacketError> {
+    let [kind, tail @ ..] = &body[*at..] else {
+        return if body.is_empty() { Err(PacketError) } else { Ok(None) };
+    };
+    let end = tail
+        .iter()
+        .take(LENGTH_DIGITS_MAX + 1)
+        .position(|byte| *byte == LENGTH_END)
+        .filter(|end| *end > 0);
+    let (digits, tail) = tail.split_at(end.ok_or(PacketError)?);
+    let length = digits.iter().try_fold(0usize, |sum, digit| match digit {
+        0..=9 => Ok(sum * 10 + usize::from(*digit)),
+        _ => Err(PacketError),
+    })?;
+    let data = tail[1..].get(..length).ok_or(PacketError)?;
+    *at += 1 + digits.len() + 1 + length;
+    let packet = match *kind {
+        TEXT => {
+            let text = simdutf8::basic::from_utf8(data).map_err(|_| PacketError)?;
+            engine::decode_text(text, Version::V3)?
+        }
+        BINARY => engine::decode_binary(data, Version::V3)?,
+        _ => return Err(PacketError),
+    };
+    Ok(Some(packet))
 }
 
 /// Writes packets as ASCII text, which clients 1.x and 2.x read alike.
@@ -168,15 +166,32 @@ mod tests {
         Packet::Message(Message::Binary(Bytes::copy_from_slice(bytes)))
     }
 
-    fn read_text(body: &[u8]) -> (Vec<Packet>, bool, Result<(), PacketError>) {
-        let (mut packets, mut double) = (Vec::new(), false);
-        let result = decode_text(body, &mut double, &mut packets);
+    /// All packets up to an error, or to the end.
+    fn all(mut read: impl FnMut() -> Result<Option<Packet>, PacketError>) -> (Vec<Packet>, Result<(), PacketError>) {
+        let mut packets = Vec::new();
+        loop {
+            match read() {
+                Ok(Some(packet)) => packets.push(packet),
+                Ok(None) => return (packets, Ok(())),
+                Err(error) => return (packets, Err(error)),
+            }
+        }
+    }
+
+    fn all_text(body: &str) -> (Vec<Packet>, bool, Result<(), PacketError>) {
+        let (mut at, mut double) = (0, false);
+        let (packets, result) = all(|| read_text(body, &mut at, &mut double));
         (packets, double, result)
+    }
+
+    fn all_binary(body: &[u8]) -> (Vec<Packet>, Result<(), PacketError>) {
+        let mut at = 0;
+        all(|| read_binary(body, &mut at))
     }
 
     #[test]
     fn lengths_of_text_count_utf16_units() {
-        let (packets, double, result) = read_text("6:4hello2:4€3:4😀10:b4AQIDBA==".as_bytes());
+        let (packets, double, result) = all_text("6:4hello2:4€3:4😀10:b4AQIDBA==");
         assert_eq!((result, double), (Ok(()), false));
         assert_eq!(packets, [text("hello"), text("€"), text("😀"), binary(&[1, 2, 3, 4])]);
     }
@@ -185,7 +200,7 @@ mod tests {
     fn a_client_1x_is_known_by_its_double_encoding() {
         let twice: String = "42[\"hi\",\"é€😀\"]".bytes().map(char::from).collect();
         let body = format!("{}:{twice}", twice.chars().count());
-        let (packets, double, result) = read_text(body.as_bytes());
+        let (packets, double, result) = all_text(&body);
         assert_eq!((result, double), (Ok(()), true));
         assert_eq!(packets, [text("2[\"hi\",\"é€😀\"]")]);
     }
@@ -205,17 +220,15 @@ mod tests {
             "6:4hellox",
             "2:x1",
         ] {
-            assert!(read_text(body.as_bytes()).2.is_err(), "{body}");
+            assert!(all_text(body).2.is_err(), "{body}");
         }
-        assert_eq!(read_text(b"0:2:4a").0, [text("a")]);
+        assert_eq!(all_text("0:2:4a").0, [text("a")]);
     }
 
     #[test]
     fn binary_payloads_have_a_digit_a_byte() {
         let body = [0, 4, 0xff, 0x34, 0xe2, 0x82, 0xac, 1, 5, 0xff, 4, 1, 2, 3, 4];
-        let mut packets = Vec::new();
-        assert_eq!(decode_binary(&body, &mut packets), Ok(()));
-        assert_eq!(packets, [text("€"), binary(&[1, 2, 3, 4])]);
+        assert_eq!(all_binary(&body), (vec![text("€"), binary(&[1, 2, 3, 4])], Ok(())));
         let body = [
             0, 7, 0xff, b'4', b'\\', b'u', b'2', b'0', b'a', b'c', 1, 5, 0xff, 4, 1, 2, 3, 4,
         ];
@@ -236,7 +249,7 @@ mod tests {
             &[0, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 0xff],
             &[1, 1, 0xff, 3],
         ] {
-            assert!(decode_binary(body, &mut Vec::new()).is_err(), "{body:?}");
+            assert!(all_binary(body).1.is_err(), "{body:?}");
         }
     }
 }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use compact_str::{CompactString, ToCompactString as _};
 use smallvec::SmallVec;
 
+use super::Version;
 use super::encoded::Encoded;
 use super::json::{self, Array};
 
@@ -77,7 +78,7 @@ impl<'a> Packet<'a> {
     /// # Errors
     /// When a Node server would end the session over it: unknown type, bad JSON, more than `attachments_max`
     /// attachments (0 = no limit) or none where there must be some, a payload that does not fit the type.
-    pub fn decode(text: &'a str, attachments_max: usize) -> Result<Self, PacketError> {
+    pub fn decode(text: &'a str, version: Version, attachments_max: usize) -> Result<Self, PacketError> {
         let mut rest = text.get(1..).ok_or(PacketError)?;
         let (kind, binary) = match text.as_bytes()[0] {
             b'0' => (Kind::Connect, false),
@@ -106,7 +107,7 @@ impl<'a> Packet<'a> {
             old_ack = true;
             rest = tail;
         }
-        let (namespace, query) = namespace(&mut rest)?;
+        let (namespace, query) = namespace(&mut rest, version)?;
         let id = number(&mut rest);
         if id.is_some_and(|id| id > ID_MAX) || rest.as_bytes().first().is_some_and(u8::is_ascii_digit) {
             return Err(PacketError);
@@ -167,23 +168,30 @@ fn old_ack_prefix(rest: &str) -> Option<&str> {
     rest[digits..].strip_prefix('-').filter(|_| digits > 0)
 }
 
-/// Takes the namespace off `rest`: from a slash to the first comma or the end, split at a question mark.
-fn namespace<'a>(rest: &mut &'a str) -> Result<(&'a str, &'a str), PacketError> {
+/// Takes the namespace off `rest`, from a slash to the first comma or the end: its name, and what v1/v2 clients put
+/// behind it. Later clients ask for what they have a name for, and wait for an answer in that name.
+fn namespace<'a>(rest: &mut &'a str, version: Version) -> Result<(&'a str, &'a str), PacketError> {
     if !rest.starts_with('/') {
         return Ok(("/", ""));
     }
     let (whole, tail) = rest.split_once(',').unwrap_or((*rest, ""));
     *rest = tail;
-    split_namespace(whole)
-}
-
-/// The name of a namespace and the query behind it.
-pub(super) fn split_namespace(whole: &str) -> Result<(&str, &str), PacketError> {
-    let (name, query) = whole.split_once('?').unwrap_or((whole, ""));
-    if name.len() > NAMESPACE_BYTES_MAX || query.len() > NAMESPACE_QUERY_BYTES_MAX {
+    let (name, query) = match version {
+        Version::V3 => whole.split_once('?').unwrap_or((whole, "")),
+        Version::V4 => (whole, ""),
+    };
+    if query.len() > NAMESPACE_QUERY_BYTES_MAX {
         return Err(PacketError);
     }
-    Ok((name, query))
+    Ok((check_namespace(name)?, query))
+}
+
+/// The name of a namespace, unless it is too long.
+pub(super) fn check_namespace(name: &str) -> Result<&str, PacketError> {
+    if name.len() > NAMESPACE_BYTES_MAX {
+        return Err(PacketError);
+    }
+    Ok(name)
 }
 
 /// How packets are addressed: `nothing` for the root, `/name,` elsewhere.
@@ -259,7 +267,7 @@ mod tests {
     use super::*;
 
     fn decode(text: &str) -> Result<Packet<'_>, PacketError> {
-        Packet::decode(text, 10)
+        Packet::decode(text, Version::V3, 10)
     }
 
     /// An event without anything in it.

@@ -3,6 +3,8 @@
 mod accept;
 mod bundle;
 mod connection;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod listener;
 mod proxy_protocol;
 mod supervisor;
@@ -32,6 +34,7 @@ use crate::drain::{Stop, drain};
 use crate::engine::{Engine, Peer};
 use crate::http::{self, Body, Lease};
 use crate::hub::Hub;
+use crate::limits;
 use crate::metrics::Metrics;
 use crate::ops::admin::Admin;
 use crate::ops::demo;
@@ -261,6 +264,7 @@ impl Server {
         let ended = drain(&config.drain, &parts.engine, &parts.health, &mut stop).await;
         parts.cluster.leave().await;
         info!(clean = ended == Ended::Clean, "stopped");
+        parts.cluster.close();
         drop(files);
         drop(closed);
         ended
@@ -288,10 +292,14 @@ impl Parts {
         let needs_redis = !config.cluster.serve_without_redis;
         let health = Arc::new(Health::new(connections_max).with_redis(cluster.up(), needs_redis));
         let server = &config.server;
+        let limits = limits::Config {
+            connections: connections_max, // bounds sessions, too
+            ..config.limits.clone()
+        };
         let engine = Engine::new(
             config.engine.clone(),
             &server.origins,
-            &config.limits,
+            &limits,
             Arc::clone(&ids),
             Arc::clone(&metrics),
         );
@@ -312,10 +320,11 @@ impl Parts {
             Arc::clone(&metrics),
         ));
         if let Some(hearing) = hearing {
-            tokio::spawn(socketio::obey(hearing, Arc::clone(&socketio)));
+            let obeys = tokio::spawn(socketio::obey(hearing, Arc::clone(&socketio)));
+            cluster.end_with_us(obeys.abort_handle());
         }
         if let Some(up) = cluster.up().filter(|_| needs_redis) {
-            tokio::spawn(follow(up, Arc::clone(&engine)));
+            cluster.end_with_us(tokio::spawn(follow(up, Arc::clone(&engine))).abort_handle());
         }
         let has_demo = match server.demo {
             Demo::Fixed(wanted) => wanted,

@@ -5,7 +5,6 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::Instant;
@@ -14,7 +13,9 @@ use tracing::{debug, error, info, trace};
 use super::SocketIo;
 use super::announce::{self, Broadcasts, Movement};
 use super::arguments::logged;
+use super::connect::private_rooms;
 use super::parser::Parser;
+use super::partial::{self, Partial};
 use super::relay::{self, Held};
 use super::rules::Rules;
 use super::values::Values;
@@ -26,11 +27,8 @@ use crate::metrics::Origin;
 use crate::protocol::engine::Message;
 use crate::protocol::ids::SocketId;
 use crate::protocol::socket::{self, Kind, Packet};
-use crate::protocol::{PacketType, Version, json};
+use crate::protocol::{PacketType, Version};
 use crate::reason::Reason;
-
-/// Time in which the attachments of a packet must have come.
-const ATTACHMENTS_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The node's root namespace.
 pub(super) const ROOT: &str = "/";
@@ -66,20 +64,12 @@ pub(super) struct Socket {
     pub(super) id: SocketId,
     /// The id that others are shown, where knowing the real one means being able to take the session over.
     pub(super) alias: Option<SocketId>,
+    /// Whether its private rooms were listed when it entered.
+    pub(super) lists_private_rooms: bool,
     /// What it may still send.
     pub(super) bucket: Bucket,
     /// Rooms that it may be in: the limit, and those that it was put into.
     pub(super) rooms_max: usize,
-}
-
-/// The beginning of a binary packet.
-struct Partial {
-    text: String,
-    /// How many are still to come.
-    missing: usize,
-    attachments: Vec<Bytes>,
-    bytes: usize,
-    by: Instant,
 }
 
 /// Serves one session until it is over.
@@ -199,7 +189,7 @@ impl Client {
     }
 
     fn alarm(&self) -> Option<Instant> {
-        let attachments_by = self.partial.as_ref().map(|partial| partial.by);
+        let attachments_by = self.partial.as_ref().map(|partial| partial.by());
         [self.connect_by, attachments_by].into_iter().flatten().min()
     }
 
@@ -209,7 +199,7 @@ impl Client {
             return Err(Reason::ConnectTimeout);
         }
         match &self.partial {
-            Some(partial) if partial.by <= now => Err(Reason::Malformed),
+            Some(partial) if partial.by() <= now => Err(Reason::Malformed),
             _ => Ok(()),
         }
     }
@@ -234,15 +224,7 @@ impl Client {
         }
         self.socket(packet.namespace)?;
         let missing = packet.attachments;
-        let by = Instant::now() + ATTACHMENTS_TIMEOUT;
-        let bytes = text.len();
-        self.partial = Some(Box::new(Partial {
-            text,
-            missing,
-            attachments: Vec::with_capacity(missing),
-            bytes,
-            by,
-        }));
+        self.partial = Some(Box::new(Partial::new(text, missing)));
         Ok(())
     }
 
@@ -251,31 +233,19 @@ impl Client {
             debug!("an attachment without a packet");
             return Err(Reason::Malformed);
         };
-        partial.bytes += attachment.len();
-        if partial.bytes > self.shared.payload_bytes_max {
-            return Err(Reason::TooLarge);
-        }
-        partial.attachments.push(attachment);
-        partial.missing -= 1;
-        if partial.missing > 0 {
+        if !partial.push(attachment, self.shared.payload_bytes_max)? {
             return Ok(());
         }
-        let Some(partial) = self.partial.take() else {
+        let Some(mut partial) = self.partial.take() else {
             return Err(Reason::Bug);
         };
-        let packet = self.decode(&partial.text)?; // again, as its parts are parts of the text
-        json::check_placeholders(packet.json, packet.attachments).map_err(|error| {
-            debug!("illegal attachments: {error}");
-            Reason::Malformed
-        })?;
-        self.on_packet(packet, partial.attachments)
+        let attachments = partial.take_attachments();
+        let packet = partial.packet(self.session.version(), self.shared.limits.attachments)?;
+        self.on_packet(packet, attachments)
     }
 
     fn decode<'a>(&self, text: &'a str) -> Result<Packet<'a>, Reason> {
-        Packet::decode(text, self.shared.limits.attachments).map_err(|error| {
-            debug!("{error}");
-            Reason::Malformed
-        })
+        partial::decode(text, self.session.version(), self.shared.limits.attachments)
     }
 
     pub(super) fn on_packet(&mut self, packet: Packet<'_>, attachments: Vec<Bytes>) -> Result<(), Reason> {
@@ -356,9 +326,9 @@ impl Client {
     /// Takes a socket out of the hub; what is to be told of that.
     fn forget(&self, socket: &Socket) -> Broadcasts {
         let rooms = self.shared.hub.remove(socket.key);
-        self.shared
-            .cluster
-            .exit(&socket.namespace, rooms.iter().map(|room| &**room));
+        let private = private_rooms(socket.lists_private_rooms, &socket.id, socket.alias.as_ref());
+        let channels = rooms.iter().map(|room| &**room).chain(private);
+        self.shared.cluster.exit(&socket.namespace, channels);
         self.shared.member_answers.forget(&socket.namespace, &rooms);
         if socket.rules.presence {
             self.shared.follow(&socket.namespace, Movement::Leave, &rooms);
@@ -376,7 +346,10 @@ impl Client {
             .iter()
             .position(|socket| *socket.namespace == *namespace)
             .ok_or_else(|| {
-                debug!(namespace, "a packet for a namespace that was not entered");
+                debug!(
+                    namespace = without_query(namespace),
+                    "a packet for a namespace that was not entered"
+                );
                 Reason::Malformed
             })
     }
@@ -398,6 +371,11 @@ impl Client {
         self.has_left = false;
         self.send_out(presence, relay::Reply::None);
     }
+}
+
+/// A namespace for the log: without what stands behind a question mark, which may be a secret.
+pub(super) fn without_query(namespace: &str) -> &str {
+    namespace.split('?').next().unwrap_or_default()
 }
 
 /// A packet for the log: cut, and without what clients connect with, which may be a secret.

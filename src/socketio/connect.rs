@@ -7,7 +7,7 @@ use compact_str::CompactString;
 use tracing::debug;
 
 use super::SocketIo;
-use super::client::{Client, ROOT, Socket};
+use super::client::{Client, ROOT, Socket, without_query};
 use super::rules::{Found, Rules};
 use super::waiting::Settled;
 use crate::hub::{Facts, Name, NewSocket};
@@ -31,12 +31,23 @@ pub(super) struct Entrance {
     shared: Arc<SocketIo>,
     /// It became a socket, which gives everything back itself.
     is_used: bool,
+    lists_private_rooms: bool,
     namespace: Name,
     rules: Arc<Rules>,
     id: SocketId,
     alias: Option<SocketId>,
     rooms: Vec<CompactString>,
     facts: Option<Box<Facts>>,
+}
+
+/// A socket's private rooms, where the cluster wants them listed.
+pub(super) fn private_rooms<'a>(
+    are_listed: bool,
+    id: &'a SocketId,
+    alias: Option<&'a SocketId>,
+) -> impl Iterator<Item = &'a str> {
+    let ids = std::iter::once(id).chain(alias).map(SocketId::as_str);
+    ids.filter(move |_| are_listed)
 }
 
 impl Drop for Entrance {
@@ -101,10 +112,10 @@ impl Client {
             namespace: &namespace,
         };
         let rooms: Vec<CompactString> = rules.rooms(&values).map(CompactString::from).collect();
-        let live = self.shared.cluster.enter(&namespace, &rooms);
         let entrance = Entrance {
             shared: Arc::clone(&self.shared),
             is_used: false,
+            lists_private_rooms: self.shared.cluster.lists_private_rooms(),
             facts: self.session.record().map(|record| {
                 Box::new(Facts {
                     record: Arc::clone(record),
@@ -117,6 +128,9 @@ impl Client {
             alias,
             rooms,
         };
+        let private = private_rooms(entrance.lists_private_rooms, &entrance.id, entrance.alias.as_ref());
+        let rooms = entrance.rooms.iter().map(|room| &**room).chain(private);
+        let live = self.shared.cluster.enter(&entrance.namespace, rooms);
         if live.is_now() {
             return self.enter(entrance);
         }
@@ -160,6 +174,7 @@ impl Client {
             key,
             id,
             alias: entrance.alias.take(),
+            lists_private_rooms: entrance.lists_private_rooms,
             bucket: Bucket::new(self.shared.events_limit().1, Instant::now()),
             rooms_max,
         });
@@ -177,7 +192,7 @@ impl Client {
     }
 
     fn refuse_connect(&mut self, namespace: &str, message: &str) {
-        debug!(namespace, why = message, "refused");
+        debug!(namespace = without_query(namespace), why = message, "refused");
         let is_object = self.session.version() == Version::V4;
         self.session.send(socket::connect_error(namespace, message, is_object));
     }

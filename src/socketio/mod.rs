@@ -7,10 +7,13 @@ mod client;
 pub mod config;
 mod connect;
 mod event;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod membership;
 mod neighbours;
 mod obey;
 mod parser;
+mod partial;
 mod pattern;
 mod relay;
 mod rosters;

@@ -80,7 +80,7 @@ impl SocketIo {
             self.member_answers
                 .moved(&broadcast.namespace, &moved.room, movement, &moved.socket);
         }
-        match self.hub.try_reserve(&broadcast.packet) {
+        match self.hub.try_reserve_foreign(&broadcast) {
             Ok(reservation) => self.hub.broadcast(broadcast, reservation, Origin::Cluster),
             Err(_) => self.metrics.relay.lost.inc(), // as every other broadcast that comes from others
         }
@@ -139,14 +139,14 @@ impl SocketIo {
     fn tell(&self, broadcasts: Vec<Broadcast>) {
         let mut broadcasts = broadcasts.into_iter();
         while let Some(broadcast) = broadcasts.next() {
-            if let Ok(reservation) = self.hub.try_reserve(&broadcast.packet) {
+            if let Ok(reservation) = self.hub.try_reserve_foreign(&broadcast) {
                 self.hub.broadcast(broadcast, reservation, Origin::Cluster);
                 continue;
             }
             let hub = Arc::clone(&self.hub);
             tokio::spawn(async move {
                 for broadcast in std::iter::once(broadcast).chain(broadcasts) {
-                    let reservation = hub.reserve(&broadcast.packet).await;
+                    let reservation = hub.reserve(&broadcast).await;
                     hub.broadcast(broadcast, reservation, Origin::Cluster);
                 }
             });

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::client::frames::{
     BINARY, BINARY_START, CONTINUATION, CONTINUATION_END, PING, TEXT, TEXT_START, WebSocket, frame, promise,
 };
-use crate::client::http::{Request, request};
+use crate::client::http::{Connection, Request, request};
 use crate::client::payload::{Packet, texts};
 use crate::client::polling::Polling;
 use crate::client::socket::{Client, EVERY_CLIENT, Transport};
@@ -223,6 +223,21 @@ async fn the_number_of_connections_holds() {
         assert!(started.elapsed() < DEADLINE, "the place is not free again");
         tokio::time::sleep(LOOK_AGAIN).await;
     }
+}
+
+#[tokio::test]
+async fn the_number_of_connections_bounds_the_sessions_that_one_of_them_opens() {
+    let gateway = TestGateway::start("limits.connections = 3\n").await;
+    let handshake = Request::get("/socket.io/?EIO=4&transport=polling");
+    let mut connection = Connection::open(gateway.address).await;
+    for _ in 0..3 {
+        assert_eq!(connection.request(&handshake).await.status, 200);
+    }
+    let refused = connection.request(&handshake).await;
+    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("2")));
+    gateway
+        .reaches("roomcast_rate_limited_total{limit=\"connections\"}", 1.0)
+        .await;
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::client::frames::WebSocket;
 use crate::client::payload::{SocketPacket, texts};
 use crate::client::socket::{Client, EVERY_CLIENT, Transport};
 use crate::gateway::TestGateway;
@@ -151,6 +152,16 @@ async fn v3_clients_are_in_the_root_without_asking() {
         assert_eq!(client.text().await, "40");
         client.does(json!(["join", "r"])).await;
     }
+}
+
+#[tokio::test]
+async fn a_question_mark_belongs_to_the_name_that_v4_clients_ask_for() {
+    let gateway = TestGateway::start("[[namespace]]\nname = \"/\"\n[[namespace]]\nname = \"/admin\"\n").await;
+    let mut socket = WebSocket::open(gateway.address, "/socket.io/?EIO=4&transport=websocket").await;
+    socket.text().await;
+    socket.send_text("40/admin?tok=1,").await;
+    // The client waits for an answer in this name.
+    assert_eq!(socket.text().await, r#"44/admin?tok=1,{"message":"Invalid namespace"}"#);
 }
 
 #[tokio::test]

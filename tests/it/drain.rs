@@ -76,6 +76,18 @@ async fn a_parked_poll_is_answered_with_the_close_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn the_last_poll_of_a_python_client_fails_so_that_it_comes_back() {
+    let mut gateway = TestGateway::start(QUICK).await;
+    let handshake = Request::get("/socket.io/?EIO=4&transport=polling").header("User-Agent", "python-requests/2.34");
+    let mut polling = Polling::open_by(gateway.address, 4, &handshake).await;
+    polling.join_root().await;
+    let mut parked = polling.start_poll().await;
+    gateway.stop();
+    parked.response().await.is_unknown_session();
+    assert!(matches!(gateway.ended().await, Ended::Clean));
+}
+
+#[tokio::test]
 async fn the_reason_is_draining() {
     let gateway = TestGateway::start("drain.delay = \"0s\"\ndrain.spread = \"200ms\"\ndrain.timeout = \"60s\"\n").await;
     let mut websocket = Client::new(&gateway).await;

@@ -132,6 +132,12 @@ async fn the_last_of_two_equal_query_keys_counts() {
 }
 
 #[tokio::test]
+async fn an_empty_session_id_is_none() {
+    let gateway = TestGateway::plain().await;
+    assert_eq!(get(&gateway, "EIO=4&transport=polling&sid=").await.status, 200);
+}
+
+#[tokio::test]
 async fn unknown_query_keys_do_no_harm() {
     let gateway = TestGateway::plain().await;
     for query in [

@@ -13,6 +13,8 @@ use crate::client::within;
 pub(crate) struct Process {
     /// Where clients connect.
     pub(crate) address: SocketAddr,
+    /// Where health and metrics are.
+    pub(crate) admin: SocketAddr,
     child: Child,
     log: Lines<BufReader<ChildStderr>>,
 }
@@ -32,11 +34,22 @@ impl Process {
             .unwrap();
         let log = BufReader::new(child.stderr.take().unwrap()).lines();
         let address = SocketAddr::from(([0, 0, 0, 0], 0));
-        let mut process = Self { address, child, log };
+        let mut process = Self {
+            address,
+            admin: address,
+            child,
+            log,
+        };
         let listening = process.log_line("listening").await;
-        let clients = listening["clients"].as_str().expect("the clients' address");
-        process.address = clients.parse().unwrap();
+        let address = |key: &str| listening[key].as_str().expect("an address").parse().unwrap();
+        (process.address, process.admin) = (address("clients"), address("admin"));
         process
+    }
+
+    /// How many descriptors it has open.
+    pub(crate) fn descriptors(&self) -> usize {
+        let id = self.child.id().expect("a process that runs");
+        std::fs::read_dir(format!("/proc/{id}/fd")).unwrap().count()
     }
 
     /// Reads the log up to a message that begins like this.
@@ -50,6 +63,11 @@ impl Process {
                 return line;
             }
         }
+    }
+
+    /// Reads the log to its end, so that a long one does not fill the pipe and stop the gateway.
+    pub(crate) async fn read_log(&mut self) {
+        while self.log.next_line().await.unwrap().is_some() {}
     }
 
     /// Asks the process to leave, and waits until it has.

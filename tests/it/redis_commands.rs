@@ -129,7 +129,7 @@ where
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_thousand_publishes_at_once_arrive_in_the_order_of_their_first_polls() {
+async fn ten_thousand_publishes_a_thousand_at_once_arrive_in_the_order_of_their_first_polls() {
     const COUNT: u32 = 10_000;
     let server = TestRedis::start().await;
     let (redis, mut events) = connected(&settings(&server.url())).await;
@@ -141,14 +141,14 @@ async fn ten_thousand_publishes_at_once_arrive_in_the_order_of_their_first_polls
         }
     });
     let channel: Arc<str> = "order".into();
-    // Made in another order than polled: only polls count.
-    let mut publishes: Vec<_> = (0..COUNT)
-        .rev()
-        .map(|number| redis.publish(channel.clone(), Bytes::from(number.to_string())))
-        .collect();
-    publishes.reverse();
-    let answers = within(all(publishes.into_iter())).await;
-    assert!(answers.iter().all(|answer| *answer == Ok(1)), "{:?}", &answers[..10]);
+    for thousand in 0..COUNT / 1_000 {
+        // Made in another order than polled: only polls count.
+        let numbers = (thousand * 1_000..(thousand + 1) * 1_000).rev();
+        let publishes = numbers.map(|number| redis.publish(channel.clone(), Bytes::from(number.to_string())));
+        let publishes: Vec<_> = publishes.collect();
+        let answers = within(all(publishes.into_iter().rev())).await;
+        assert!(answers.iter().all(|answer| *answer == Ok(1)));
+    }
     within(received).await.unwrap();
 }
 

@@ -137,6 +137,21 @@ async fn packets_may_come_in_one_piece_with_the_end_of_the_upgrade() {
 }
 
 #[tokio::test]
+async fn pings_are_answered_before_and_right_behind_the_end_of_the_upgrade() {
+    let gateway = TestGateway::start(ECHO).await;
+    for eio in [4, 3] {
+        let polling = joined(&gateway, eio).await;
+        let mut socket = polling.probe().await;
+        socket.send_frame(0x89, b"one").await;
+        assert_eq!(socket.next().await, Frame::Pong(b"one".to_vec()));
+        socket
+            .send_raw(&[frame(0x81, b"5"), frame(0x89, b"two")].concat())
+            .await;
+        assert_eq!(socket.next().await, Frame::Pong(b"two".to_vec()));
+    }
+}
+
+#[tokio::test]
 async fn an_upgrade_needs_no_probe() {
     let gateway = TestGateway::start(ECHO).await;
     let polling = joined(&gateway, 4).await;
@@ -236,6 +251,16 @@ async fn a_websocket_for_a_session_that_began_as_one_is_closed_without_a_code() 
     let client = Client::new(&gateway).await;
     let target = format!("/socket.io/?EIO=4&transport=websocket&sid={}", client.sid);
     WebSocket::open(gateway.address, &target).await.is_closed(None).await;
+}
+
+#[tokio::test]
+async fn a_websocket_is_asked_for_by_get() {
+    let gateway = TestGateway::plain().await;
+    let mut polling = joined(&gateway, 4).await;
+    let upgrade = Request::upgrade(&polling.upgrade_target()).method("PATCH");
+    let refused = WebSocket::try_open(gateway.address, &upgrade).await.unwrap_err();
+    assert_eq!((refused.status, refused.text()), (400, "Bad request"));
+    polling.is_alive().await;
 }
 
 #[tokio::test]

@@ -80,8 +80,12 @@ const CRATES: [(&str, &[&str], &str); 19] = [
     ),
     (
         "hyper_util",
-        &["src/engine/websocket.rs", "src/server/connection.rs"],
-        "sockets go in at one place and come out at one",
+        &[
+            "src/engine/tests.rs",
+            "src/engine/websocket.rs",
+            "src/server/connection.rs",
+        ],
+        "sockets go in at one place and come out at one; tests echo",
     ),
     ("indexmap", &["src/hub/"], "members of rooms"),
     ("ipnet", &["src/config/", "src/proxies.rs"], "trusted proxies"),
@@ -102,6 +106,7 @@ const CRATES: [(&str, &[&str], &str); 19] = [
         &[
             "src/engine/goodbye.rs",
             "src/engine/outbox.rs",
+            "src/engine/tests.rs",
             "src/server/listener.rs",
             "src/stream.rs",
         ],

@@ -44,7 +44,7 @@ pub(crate) fn undocumented_modules(lib: &File) -> Vec<String> {
     let tokens = lib.tokens();
     let declared = tokens
         .windows(2)
-        .filter(|pair| pair[0].text == "mod")
+        .filter(|pair| pair[0].text == "mod" && !pair[0].is_test)
         .map(|pair| pair[1].text);
     let declared: HashSet<_> = declared.collect();
     let odd = order.symmetric_difference(&declared);

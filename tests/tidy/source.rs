@@ -131,13 +131,17 @@ pub(crate) fn tokens(code: &str) -> Vec<Token<'_>> {
     tokens
 }
 
-/// Where the items are that `#[cfg(test)]` marks.
+/// Where the items are that `#[cfg(test)]` marks, or `#[cfg(any(test, fuzzing))]`.
 fn tests(tokens: &[Token<'_>]) -> Vec<Range<usize>> {
-    const MARK: [&str; 7] = ["#", "[", "cfg", "(", "test", ")", "]"];
-    let is_mark = |at: &usize| tokens[*at..].iter().map(|token| token.text).take(MARK.len()).eq(MARK);
+    const TEST: &[&str] = &["#", "[", "cfg", "(", "test", ")", "]"];
+    const FUZZING: &[&str] = &["#", "[", "cfg", "(", "any", "(", "test", ",", "fuzzing", ")", ")", "]"];
+    let begins = |at: usize, mark: &[&str]| {
+        let texts = tokens[at..].iter().map(|token| token.text);
+        texts.take(mark.len()).eq(mark.iter().copied())
+    };
+    let mark_at = |at: usize| [TEST, FUZZING].into_iter().find(|mark| begins(at, mark));
     (0..tokens.len())
-        .filter(is_mark)
-        .map(|start| start..item_end(tokens, start + MARK.len()))
+        .filter_map(|start| Some(start..item_end(tokens, start + mark_at(start)?.len())))
         .collect()
 }
 
@@ -259,7 +263,8 @@ mod tests {
 
     #[test]
     fn unit_tests_are_known() {
-        let code = "a\n#[cfg(test)]\nmod tests { b { c } d }\ne\n#[cfg(test)] use f; g\n#[cfg(test)] mod tests;";
+        let code = "a\n#[cfg(test)]\nmod tests { b { c } d }\ne\n#[cfg(test)] use f; g\n#[cfg(test)] mod tests;\n\
+                    #[cfg(any(test, fuzzing))]\n#[doc(hidden)]\npub mod h;";
         let outside: Vec<_> = tokens(code)
             .into_iter()
             .filter(|token| !token.is_test)

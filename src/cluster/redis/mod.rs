@@ -39,7 +39,7 @@ pub use failure::Failure;
 use target::Target;
 
 /// Bytes of payloads that may wait for Redis' answer. Beyond, publishing fails at once.
-const WAITING_BYTES_MAX: usize = 16 * 1024 * 1024;
+const WAITING_BYTES_MAX: usize = 128 * 1024 * 1024;
 
 /// Where Redis is.
 #[derive(Clone)]

@@ -12,7 +12,6 @@ use super::transcode::{Limits, Transcoder};
 pub struct Decoded<'a> {
     kind: Kind,
     namespace: &'a str,
-    query: &'a str,
     id: Option<u64>,
     json: String,
     attachments: usize,
@@ -52,7 +51,7 @@ impl<'a> Decoded<'a> {
         if !address.starts_with('/') || address.contains(',') {
             return Err(PacketError);
         }
-        let (namespace, query) = socket::split_namespace(address)?;
+        let namespace = socket::check_namespace(address)?;
         let Transcoder { json, attachments, .. } = data;
         if !attachments.is_empty() {
             // An object that only looks like a placeholder would break those who are sent it as text.
@@ -61,7 +60,6 @@ impl<'a> Decoded<'a> {
         let decoded = Self {
             kind,
             namespace,
-            query,
             id: fields.id,
             json,
             attachments: attachments.len(),
@@ -78,7 +76,7 @@ impl<'a> Decoded<'a> {
             kind: self.kind,
             attachments: self.attachments,
             namespace: self.namespace,
-            query: self.query,
+            query: "",
             id: self.id,
             json: &self.json,
             array: socket::check_json(self.kind, &self.json)?,

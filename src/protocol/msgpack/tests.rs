@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use serde_json::Value;
 
+use super::super::Version;
 use super::super::socket::{Kind, Packet, PacketError};
 use super::{Decoded, encode};
 
@@ -81,7 +82,7 @@ fn packets_of_the_stock_parser_are_those_of_the_default_parser() {
         let (decoded, attachments) = Decoded::decode(&message, ATTACHMENTS_MAX).unwrap();
         assert_eq!(attachments, expected, "{name}");
         let packet = decoded.packet().unwrap();
-        let wanted = Packet::decode(text, ATTACHMENTS_MAX).unwrap();
+        let wanted = Packet::decode(text, Version::V4, ATTACHMENTS_MAX).unwrap();
         assert!(
             is_same(&json(packet.json), &json(wanted.json)),
             "{name}: {}",

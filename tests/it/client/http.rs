@@ -50,6 +50,12 @@ impl Request {
         self
     }
 
+    /// The same with another method.
+    pub fn method(mut self, method: &str) -> Self {
+        self.method = method.into();
+        self
+    }
+
     /// The WebSocket upgrade of RFC 6455 with its sample key.
     pub fn upgrade(target: &str) -> Self {
         Self::get(target)

@@ -13,19 +13,34 @@
 //! byte and nothing comes behind it, so hyper answers 400, in its turn, and closes. Everything that can be judged once
 //! a request is parsed is `http::is_ambiguous`'s.
 //!
+//! Whoever begins a head has to end it in time: that is watched here, where its first byte is seen. hyper has one timer
+//! for a head and for the wait before it, and kept connections may wait for long. And whoever is given an answer has to
+//! take it: for that hyper has no timer at all.
+//!
 //! A request that asks for a WebSocket ends the reading, as frames may follow it at once; where it is refused, the
 //! server closes the connection (`http::asks_for_websocket` tells both). After the upgrade the gate is taken away.
 //! It keeps no bytes but the beginning of a line that came in pieces, and must never let pass what it did not read.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
+
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use memchr::memchr;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::http::is_websocket;
 use crate::stream::Stream;
+
+/// Time from the first byte of a request's head to its end; for the first of a connection, from its beginning.
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Time in which a client must take some of an answer that waits for it.
+const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Bytes of a line that are looked at: enough for every field that matters here. One of these that is longer is refused.
 const LINE_BYTES: usize = 64;
@@ -43,6 +58,12 @@ pub struct Gate {
     /// What was read before the gate was there, and is to be read first.
     early: Vec<u8>,
     scanner: Scanner,
+    /// When the head that has begun must have ended.
+    head_by: Option<Instant>,
+    /// Runs only while more of a head is waited for.
+    timer: Option<Pin<Box<Sleep>>>,
+    /// Runs only while the client takes nothing.
+    stall: Option<Pin<Box<Sleep>>>,
 }
 
 impl Gate {
@@ -52,12 +73,46 @@ impl Gate {
             stream,
             early,
             scanner: Scanner::default(),
+            head_by: Some(Instant::now() + HEAD_TIMEOUT),
+            timer: None,
+            stall: None,
         }
     }
 
     /// The connection alone, once it speaks HTTP no more.
     pub fn into_stream(self) -> Stream {
         self.stream
+    }
+
+    /// Waits for more, but for the rest of a head only as long as one may take.
+    fn wait(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(by) = self.head_by else {
+            return Poll::Pending;
+        };
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(by)));
+        timer.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// A write that takes no bytes may not take long.
+    fn watch_write(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if written.is_ready() {
+            self.stall = None;
+            return written;
+        }
+        let timer = self
+            .stall
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(STALL_TIMEOUT)));
+        timer.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// Something was read: a head that has ended has no deadline any more, one that has begun has one.
+    fn watch_head(&mut self) {
+        if std::mem::take(&mut self.scanner.has_ended_head) {
+            (self.head_by, self.timer) = (None, None);
+        }
+        if self.head_by.is_none() && self.scanner.is_in_head() {
+            self.head_by = Some(Instant::now() + HEAD_TIMEOUT);
+        }
     }
 }
 
@@ -69,7 +124,10 @@ impl AsyncRead for Gate {
         }
         let before = buffer.filled().len();
         if this.early.is_empty() {
-            ready!(Pin::new(&mut this.stream).poll_read(cx, buffer))?;
+            match Pin::new(&mut this.stream).poll_read(cx, buffer) {
+                Poll::Pending => return this.wait(cx),
+                Poll::Ready(result) => result?,
+            }
         } else {
             let count = this.early.len().min(buffer.remaining());
             buffer.put_slice(&this.early[..count]);
@@ -83,13 +141,16 @@ impl AsyncRead for Gate {
             read[at] = 0;
             buffer.set_filled(before + at + 1);
         }
+        this.watch_head();
         Poll::Ready(Ok(()))
     }
 }
 
 impl AsyncWrite for Gate {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write(cx, bytes)
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.stream).poll_write(cx, bytes);
+        this.watch_write(cx, written)
     }
 
     fn poll_write_vectored(
@@ -97,7 +158,9 @@ impl AsyncWrite for Gate {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, slices)
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.stream).poll_write_vectored(cx, slices);
+        this.watch_write(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -156,6 +219,8 @@ struct Scanner {
     length: usize,
     /// The last of them.
     last: u8,
+    /// A head ended, and nobody has looked since.
+    has_ended_head: bool,
 }
 
 /// One line without its end.
@@ -201,6 +266,11 @@ impl Scanner {
         Ok(())
     }
 
+    /// Whether a head has begun and not ended.
+    fn is_in_head(&self) -> bool {
+        self.place == Place::Fields || (self.place == Place::Start && self.length > 0)
+    }
+
     /// Keeps what matters of a line that has not ended.
     fn begin(&mut self, bytes: &[u8]) {
         // One byte more than a line has: the carriage return before its end.
@@ -239,7 +309,10 @@ impl Scanner {
                 self.framing = Framing::default();
                 Some(Place::Fields)
             }
-            Place::Fields if is_empty => Some(self.framing.body()),
+            Place::Fields if is_empty => {
+                self.has_ended_head = true;
+                Some(self.framing.body())
+            }
             Place::Fields => self.framing.field(line).map(|()| Place::Fields),
             Place::ChunkSize => match chunk_size(line.start)? {
                 0 => Some(Place::Trailers),
