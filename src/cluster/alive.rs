@@ -22,6 +22,10 @@ const HEARTBEAT_MIN: Duration = Duration::from_millis(100);
 
 const HEARTBEAT_MAX: Duration = Duration::from_mins(1);
 
+/// Time that others have at least when Redis was away: they connect anew every one to two seconds, and then see whether
+/// what they publish comes back.
+const RETURN_MIN: Duration = Duration::from_secs(5);
+
 /// The other gateways.
 #[derive(Debug)]
 pub(super) struct Alive {
@@ -85,7 +89,7 @@ impl Alive {
     pub(super) fn resume(&mut self) {
         self.echoed = None;
         for heard in self.nodes.values_mut() {
-            heard.at = self.clock;
+            heard.at = self.clock + RETURN_MIN.saturating_sub(heard.patience(self.heartbeat));
         }
     }
 
@@ -158,6 +162,23 @@ mod tests {
         alive.resume();
         assert_eq!(beats(&mut alive, start, 7200, 7204), []);
         assert_eq!(beats(&mut alive, start, 7205, 7205), [(7205, "a".into())]);
+    }
+
+    #[test]
+    fn who_beats_fast_still_has_time_to_come_back_to_redis() {
+        let beat = HEARTBEAT_MIN;
+        let (mut alive, start) = (Alive::new(beat), Instant::now());
+        let fast = Node {
+            heartbeat: 100,
+            ..node("a")
+        };
+        alive.heard(fast.clone());
+        alive.resume();
+        let gone_after = |alive: &mut Alive| (0..).find(|number| !alive.echo(start + beat * *number).is_empty());
+        assert_eq!(gone_after(&mut alive), Some(50));
+        alive.heard(fast);
+        alive.echoed = None;
+        assert_eq!(gone_after(&mut alive), Some(5));
     }
 
     #[test]

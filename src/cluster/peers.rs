@@ -89,8 +89,13 @@ impl Peers {
         *self.is_nameless.lock() = false;
     }
 
-    fn renew_tag(&self) -> bool {
-        *self.is_nameless.lock() && self.ids.renew_tag().is_ok()
+    /// Takes another tag, while that can be; `before` is called with the old one.
+    fn renew_tag(&self, before: impl FnOnce()) -> bool {
+        let is_nameless = self.is_nameless.lock();
+        if *is_nameless {
+            before();
+        }
+        *is_nameless && self.ids.renew_tag().is_ok()
     }
 }
 
@@ -159,7 +164,7 @@ impl Relay {
         for _ in 0..TAGS_MAX {
             match self.try_claim().await {
                 Ok(Claim::Ours) => return,
-                Ok(Claim::Taken) if self.peers.renew_tag() => {
+                Ok(Claim::Taken) if self.renew_tag() => {
                     info!(
                         tag = self.peers.ids.tag(),
                         "another gateway has this node's tag: it takes another"
@@ -170,6 +175,14 @@ impl Relay {
             }
         }
         error!("all tags that were tried are taken by other gateways");
+    }
+
+    fn renew_tag(&self) -> bool {
+        let is_renewed = self.peers.renew_tag(|| self.leave(self.routes.of_tag()));
+        if is_renewed {
+            drop(self.enter(self.routes.of_tag()));
+        }
+        is_renewed
     }
 
     async fn try_claim(&self) -> Result<Claim, Failure> {
