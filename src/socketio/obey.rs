@@ -14,6 +14,8 @@ use crate::metrics::Origin;
 pub async fn obey(mut hearing: Hearing, shared: Arc<SocketIo>) {
     loop {
         let command = hearing.next().await;
+        // What was published before is for those who were there then.
+        shared.hub.caught_up().await;
         let subscriptions = shared.obey(&command);
         shared.cluster.done(command, subscriptions);
     }

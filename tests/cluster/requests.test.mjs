@@ -115,6 +115,18 @@ for (const [askerKind, otherKind] of PAIRS) {
       for (const client of rest) assert.deepEqual([await client.ask('echo', 1), client.disconnects], [1, []]);
     });
 
+    it('what is emitted before somebody is moved or sent away is heard', async (t) => {
+      const { asker, other, clients } = await setUp(t, { events: ['news'] });
+      await Promise.all(clients.map((client) => client.done('join', ['r', 's'])));
+      const numbers = Array.from({ length: 50 }, (_, index) => index);
+      const emit = async (rooms) => Promise.all(numbers.map((number) => asker.emit({ rooms }, 'news', number)));
+      await Promise.all([emit(['r']), asker.ask('socketsLeave', { names: ['r'] }), emit(['r']), emit(['s']), asker.ask('disconnectSockets', { rooms: ['s'], close: true })]);
+      for (const client of clients) {
+        await client.disconnected();
+        assert.deepEqual(client.all('news'), [...numbers, ...numbers].map((number) => [number]), `${client.name} of ${other.name}`);
+      }
+    });
+
     it('emitWithAck: an answer of each client, the first argument of each', async (t) => {
       const { asker, clients } = await setUp(t);
       const near = await connect(t, asker, '4.8.4');
