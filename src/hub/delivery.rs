@@ -4,9 +4,10 @@
 //! once. Under load several broadcasts wait, and their frames leave in one write; that is the only thing that beats one
 //! write a delivery. A client's task is woken only where its socket would block.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::shard::Shard;
 use super::target::Broadcast;
@@ -27,16 +28,25 @@ const BATCH_MAX: usize = 16;
 /// Writes after which other tasks get their turn, so that a large room does not hold up handshakes.
 const WRITES_PER_TURN: usize = 256;
 
-/// A broadcast in the queues; its room there is free again when the last loop is done with it.
+/// What stands in the queues.
 #[derive(Debug)]
-pub(super) struct Queued {
-    broadcast: Broadcast,
-    _room: Reservation,
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are broadcasts, and marks do not last"
+)]
+pub(super) enum Queued {
+    /// A broadcast; its room there is free again when the last loop is done with it.
+    Broadcast { broadcast: Broadcast, _room: Reservation },
+    /// Dropped when all that stands before it is in the outboxes.
+    Mark { _reached: oneshot::Sender<Infallible> },
 }
 
 impl Queued {
-    pub(super) fn new(broadcast: Broadcast, room: Reservation) -> Self {
-        Self { broadcast, _room: room }
+    fn broadcast(&self) -> Option<&Broadcast> {
+        match self {
+            Self::Broadcast { broadcast, .. } => Some(broadcast),
+            Self::Mark { .. } => None,
+        }
     }
 }
 
@@ -56,7 +66,7 @@ pub(super) async fn deliver(
     let (mut batch, mut dirty) = (Vec::with_capacity(BATCH_MAX), Vec::new());
     while queue.recv_many(&mut batch, BATCH_MAX).await > 0 {
         let mut tally = Tally::default();
-        let broadcasts = batch.iter().map(|queued: &Arc<Queued>| &queued.broadcast);
+        let broadcasts = batch.iter().filter_map(|queued: &Arc<Queued>| queued.broadcast());
         let deliveries = shard.fill(id, broadcasts, &mut dirty, &mut tally);
         batch.clear();
         for (index, outbox) in dirty.drain(..).enumerate() {

@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use compact_str::CompactString;
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 pub use acks::{Acks, Asked, Reply};
@@ -241,11 +241,25 @@ impl Hub {
 
     /// Sends a packet to everybody in the target, in the one order of all broadcasts.
     pub fn broadcast(&self, broadcast: Broadcast, reservation: Reservation, origin: Origin) {
-        let queued = Arc::new(Queued::new(broadcast, reservation));
+        let queued = Arc::new(Queued::Broadcast {
+            broadcast,
+            _room: reservation,
+        });
         self.metrics.broadcast(origin);
+        self.enqueue(&queued);
+    }
+
+    fn enqueue(&self, queued: &Arc<Queued>) {
         for queue in &**self.queues.lock() {
-            let _ = queue.send(Arc::clone(&queued)); // a loop ends with the hub alone
+            let _ = queue.send(Arc::clone(queued)); // a loop ends with the hub alone
         }
+    }
+
+    /// Waits until all broadcasts so far are in their receivers' outboxes. Waits for no client: loops do not either.
+    pub async fn caught_up(&self) {
+        let (sender, reached) = oneshot::channel();
+        self.enqueue(&Arc::new(Queued::Mark { _reached: sender }));
+        let _ = reached.await; // it says nothing; it is gone once all loops have passed it
     }
 
     /// The number of rooms with members, without private ones.

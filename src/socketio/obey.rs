@@ -14,7 +14,11 @@ use crate::metrics::Origin;
 pub async fn obey(mut hearing: Hearing, shared: Arc<SocketIo>) {
     loop {
         match hearing.next().await {
-            Heard::Command(command) => shared.obey(command),
+            Heard::Command(command) => {
+                // What was published before is for those who were there then.
+                shared.hub.caught_up().await;
+                shared.obey(command);
+            }
             Heard::Presence(presence) => {
                 let (broadcast, json) = *presence;
                 shared.on_presence(broadcast, &json);

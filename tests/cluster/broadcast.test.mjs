@@ -1,6 +1,7 @@
 /**
  * Broadcasts between two servers of a cluster: what one emits is heard by the clients of the other, once, unchanged, and
- * by nobody else. The speaker is a real Socket.IO server; the other one is another, or a gateway.
+ * by nobody else. The speaker is a real Socket.IO server and the other one another, or a gateway; or both are gateways,
+ * with an emitter for a voice.
  */
 
 import assert from 'node:assert/strict';
@@ -18,6 +19,7 @@ const PAIRS = [
   ['Node 2', 'Node 2'],
   ['Node 2', 'Node 1'],
   ['Node 1', 'Node 1'],
+  [GATEWAY, GATEWAY],
   ['Node 4', GATEWAY],
   ['Node 4, ioredis', GATEWAY],
   ['Node 4, adapter 7', GATEWAY],

@@ -97,8 +97,10 @@ for (const [emitterName, serverKind] of PAIRS) {
       emitter.emit({ rooms: ['kept'] }, 'news', 3);
       await target.heard('news', 2);
       assert.deepEqual(target.all('news'), [[1], [3]]);
+      emitter.emit({}, 'news', 'bye');
       emitter.act('disconnectSockets', { rooms: ['base'], except: [other.id] });
       for (const client of [target, ...rest]) assert.match(await client.disconnected(), /io server disconnect|transport close/);
+      for (const client of clients) assert.deepEqual((await client.heard('news')).at(-1), ['bye'], client.name);
       assert.deepEqual(other.disconnects, []);
       assert.equal((await other.ask('echo', 1)), 1);
     });

@@ -1,6 +1,7 @@
 /** Gateways on a test's Redis, configured so that clients have the same events as on `node-server-process.mjs`. */
 
 import { Gateway } from '../clients/gateway.mjs';
+import { makeEmitter } from './emitters.mjs';
 
 /** Rules beside the built-in ones. */
 const RULES = `
@@ -12,9 +13,12 @@ name = "echo"
 action = "ack"
 `;
 
-/** Starts one; it ends with the test. */
-export async function startGateway(t, redis, { namespaces = ['/'], key = 'socket.io', cluster = '' } = {}) {
-  const tables = namespaces.map((name) => `[[namespace]]\nname = ${JSON.stringify(name)}\n${RULES}`);
+/**
+ * Starts one; it ends with the test. `cluster`: lines for the section [cluster]; `rules`: lines for each namespace. It runs
+ * nobody's code: what a test has it emit goes out by an emitter.
+ */
+export async function startGateway(t, redis, { namespaces = ['/'], key = 'socket.io', cluster = '', rules = '' } = {}) {
+  const tables = namespaces.map((name) => `[[namespace]]\nname = ${JSON.stringify(name)}\n${rules}\n${RULES}`);
   const rest = `
 [cluster]
 redis = "${redis.url}"
@@ -24,7 +28,9 @@ ${tables.join('\n')}
 `;
   const gateway = await Gateway.start({ rest });
   t.after(() => gateway.stop());
+  const emitter = key === 'socket.io' && (await makeEmitter(t, redis, '@socket.io/redis-emitter 5.1.0'));
   return Object.assign(gateway, {
+    emit: async (to, ...args) => emitter.emit(to, ...args),
     name: 'gateway',
     isGateway: true,
     isModern: true,

@@ -12,7 +12,7 @@ import { createInterface } from 'node:readline';
 import { decode, encode } from './lines.mjs';
 
 const require = createRequire(import.meta.url);
-const { version, adapter, redisLibrary, redisPort, namespaces, key, requestsTimeout } = JSON.parse(process.argv[2]);
+const { version, adapter, redisLibrary, redisPort, namespaces, key, requestsTimeout, publishOnSpecificResponseChannel } = JSON.parse(process.argv[2]);
 const modern = /^4\./.test(version);
 
 const tell = (message) => process.stdout.write(`${JSON.stringify(encode(message))}\n`);
@@ -24,7 +24,7 @@ async function makeAdapter() {
   const connections = redisLibrary === 'ioredis' ? [ioredis(), ioredis()] : [nodeRedis(), nodeRedis()];
   if (redisLibrary !== 'ioredis') await Promise.all(connections.map((connection) => connection.connect()));
   for (const connection of connections) connection.on('error', () => {});
-  return createAdapter(...connections, { key, requestsTimeout });
+  return createAdapter(...connections, { key, requestsTimeout, publishOnSpecificResponseChannel });
 }
 
 const nodeRedis = () => require('redis').createClient({ url: `redis://127.0.0.1:${redisPort}` });

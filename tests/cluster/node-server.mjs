@@ -22,6 +22,7 @@ const PROGRAM = path.join(path.dirname(fileURLToPath(import.meta.url)), 'node-se
 export const SERVERS = {
   'Node 4': { version: '4.8.4', adapter: 'adapter-8.3.0', redisLibrary: 'redis' },
   'Node 4, ioredis': { version: '4.8.4', adapter: 'adapter-8.3.0', redisLibrary: 'ioredis' },
+  'Node 4, answering in private': { version: '4.8.4', adapter: 'adapter-8.3.0', publishOnSpecificResponseChannel: true },
   'Node 4, adapter 7': { version: '4.8.4', adapter: 'adapter-7.2.0', redisLibrary: 'redis' },
   'Node 2': { version: '2.5.1', adapter: 'legacy-adapter-5.4.0' },
   'Node 1': { version: '1.7.4', adapter: 'legacy-adapter-3.1.0' },

@@ -14,6 +14,7 @@ const FLEETS = [
   ['Node 2', 'Node 2', 'Node 4'],
   [GATEWAY, GATEWAY, GATEWAY],
   [GATEWAY, 'Node 4', GATEWAY],
+  [GATEWAY, GATEWAY, 'Node 2'],
   ['Node 2', GATEWAY, 'Node 4'],
 ];
 
