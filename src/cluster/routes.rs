@@ -64,7 +64,6 @@ impl Routes {
 
     /// What every node hears, whoever is there.
     pub(super) fn of_node(&self) -> Vec<Line> {
-        let patterns = self.private_patterns("/"); // always, so that a new node knows whether it may
         let mut lines = vec![
             (self.probe(), Purpose::Probe),
             (self.peers(), Purpose::Peers),
@@ -72,8 +71,14 @@ impl Routes {
             (self.channels.old_emitter().into(), Purpose::Old),
             (self.channels.old_nodes_pattern().into(), Purpose::OldNodes),
         ];
-        lines.extend(patterns.map(|pattern| (pattern, Purpose::Private)));
+        lines.extend(self.of_tag());
         lines
+    }
+
+    /// What a node with its tag hears, whoever is there: always, so that a new node knows whether it may.
+    pub(super) fn of_tag(&self) -> Vec<Line> {
+        let patterns = self.private_patterns("/");
+        patterns.map(|pattern| (pattern, Purpose::Private)).collect()
     }
 
     /// What a node with sockets in a namespace hears.
@@ -152,7 +157,7 @@ impl Routes {
 
     /// The pattern that matches a room's channel, where the room could be private to one of our sockets.
     pub(super) fn pattern(&self, namespace: &str, room: &str) -> Option<Arc<str>> {
-        if self.lacks_patterns() || room.len() < SID_LENGTH {
+        if room.len() < SID_LENGTH || self.lacks_patterns() {
             return None;
         }
         let tag = self.ids.tag();
