@@ -38,7 +38,7 @@ pub struct Hearing {
 #[derive(Debug)]
 pub enum Heard {
     /// Another server wants something to be done.
-    Command(Command),
+    Command(Box<Command>),
     /// A gateway tells members of a room who comes or goes. Not delivered yet; with the event as it is written.
     Presence(Box<(Broadcast, String)>),
     /// A gateway is there, anew or again.
@@ -132,7 +132,7 @@ impl Hearing {
             Purpose::Old => return self.broadcast(None, None, &message.payload),
             Purpose::Requests(namespace) => {
                 let command = self.relay.asked(&namespace, &message.payload);
-                return command.map(Heard::Command);
+                return command.map(|command| Heard::Command(Box::new(command)));
             }
             Purpose::Responses(_) => self.relay.server_says(&message.payload),
             Purpose::Peers => self.relay.peer_says(&message.payload, &mut self.heard),

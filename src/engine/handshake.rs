@@ -16,7 +16,6 @@ use super::config::TransportName;
 use super::directory::{Entry, Mail, Mailbox};
 use super::origin::{self, Verdict};
 use super::query::Query;
-use super::record;
 use super::refusal::Refusal;
 use super::requests;
 use super::session::Session;
@@ -129,10 +128,7 @@ impl Engine {
                             version,
                             address: peer.address,
                             admitted,
-                            record: self
-                                .recorded
-                                .as_ref()
-                                .map(|kept| record::record(request.uri(), request.headers(), &peer, kept)),
+                            record: self.record(&request, &peer),
                         };
                         match transport {
                             TransportName::Polling => self.open_polling(&request, &query, client),

@@ -138,10 +138,9 @@ impl Outbox {
 
     /// The same, but only for a client that can take it now: its last write did not block, or its poll waits.
     pub fn push_volatile(&self, packet: Arc<Encoded>, tally: &mut Tally) -> bool {
-        let can_take = match self.state.lock() {
-            state if state.route == Route::Task => state.is_parked,
-            state => matches!(state.route, Route::Socket(_)),
-        };
+        let state = self.state.lock();
+        let can_take = matches!(state.route, Route::Socket(_)) || (state.route == Route::Task && state.is_parked);
+        drop(state);
         if !can_take {
             tally.dropped += 1;
         }

@@ -88,6 +88,7 @@ impl Polling {
             self.answer(rules, None);
             return Poll::Ready(None);
         }
+        rules.outbox.set_parked(self.parked.is_some());
         Poll::Pending
     }
 
@@ -103,10 +104,7 @@ impl Polling {
                 let _ = reply.send(Reply::Refused);
                 rules.ending = Some(Reason::TransportError);
             }
-            Mail::Poll(reply) => {
-                self.parked = Some(reply);
-                rules.outbox.set_parked(true);
-            }
+            Mail::Poll(reply) => self.parked = Some(reply),
             Mail::Post(post) => self.receive(post, rules),
             Mail::Probe(opened) => self.open_probe(*opened, rules),
             Mail::Broken => rules.ending = Some(Reason::TransportError),

@@ -6,10 +6,11 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use hyper::HeaderMap;
 use hyper::header::{HeaderName, ORIGIN};
+use hyper::{HeaderMap, Request};
 use serde_json::{Map, Value, json};
 
+use super::Engine;
 use super::handshake::Peer;
 
 /// Names of days and months, as JavaScript's `Date` writes them; 1970 began on a Thursday.
@@ -20,8 +21,16 @@ const MONTHS: [&str; 12] = [
 
 const SECONDS_PER_DAY: u64 = 86_400;
 
+impl Engine {
+    /// The record of a request, where somebody may ask for it.
+    pub(super) fn record<B>(&self, request: &Request<B>, peer: &Peer) -> Option<Arc<str>> {
+        let kept = self.recorded.as_ref()?;
+        Some(record(request.uri(), request.headers(), peer, kept))
+    }
+}
+
 /// The record of a request. Of its headers those in `kept` are in it.
-pub(super) fn record(uri: &hyper::Uri, headers: &HeaderMap, peer: &Peer, kept: &[HeaderName]) -> Arc<str> {
+fn record(uri: &hyper::Uri, headers: &HeaderMap, peer: &Peer, kept: &[HeaderName]) -> Arc<str> {
     let texts = kept.iter().filter_map(|name| {
         let value = headers.get(name)?.to_str().ok()?;
         Some((name.as_str().to_owned(), Value::from(value)))

@@ -152,10 +152,7 @@ fn answers(text: &str) {
 /// Text as JSONP clients send it, and as they are sent it.
 fn jsonp(body: &[u8]) {
     if let Some(text) = payload::unwrap_jsonp(body) {
-        assert!(
-            text.len() <= 3 * body.len(),
-            "a character that is none becomes one of three bytes"
-        );
+        assert!(text.len() <= 3 * body.len(), "what is no character becomes three bytes");
     }
     let text = String::from_utf8_lossy(body);
     if !text.contains("\\\n") {

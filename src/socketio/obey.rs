@@ -32,7 +32,7 @@ pub async fn obey(mut hearing: Hearing, shared: Arc<SocketIo>) {
 }
 
 impl SocketIo {
-    fn obey(self: &Arc<Self>, command: Command) {
+    fn obey(self: &Arc<Self>, command: Box<Command>) {
         let joined = self.carry_out(&command);
         if joined.iter().all(|(live, _)| live.is_now()) {
             return self.has_joined(&command, joined.iter().flat_map(|(_, rooms)| rooms));

@@ -108,7 +108,7 @@ async fn a_redis_that_hangs_is_found_and_nothing_comes_twice() {
     for gateway in &fleet.gateways {
         gateway.reaches("roomcast_relay_up", 0.0).await;
     }
-    println!(
+    eprintln!(
         "hung Redis: delivered after {found:?}, all found after {:?}",
         started.elapsed()
     );
@@ -128,7 +128,7 @@ async fn an_idle_node_finds_a_redis_that_hangs() {
     fleet.redis.hang().await;
     let started = Instant::now();
     fleet.gateways[0].reaches("roomcast_relay_up", 0.0).await;
-    println!("hung Redis: found by an idle node after {:?}", started.elapsed());
+    eprintln!("hung Redis: found by an idle node after {:?}", started.elapsed());
     fleet.redis.wake().await;
     fleet.gateways[0].reaches("roomcast_relay_up", 1.0).await;
 }
@@ -146,7 +146,7 @@ async fn a_subscription_that_redis_cuts_is_made_again() {
         let cut = fleet.redis.command(&["CLIENT", "KILL", "TYPE", "pubsub"]).await;
         assert_eq!(cut, ":2");
         let took = flows(&mut first[0], &mut rest[0]).await;
-        println!("cut subscription: flows again after {took:?}");
+        eprintln!("cut subscription: flows again after {took:?}");
     }
     for gateway in &fleet.gateways {
         gateway.reaches("roomcast_relay_up", 1.0).await;
@@ -176,7 +176,7 @@ async fn a_redis_that_is_not_there_at_the_start_is_joined_when_it_comes() {
     redis.start_again().await;
     let (first, rest) = all.split_at_mut(1);
     let took = flows(&mut first[0], &mut rest[0]).await;
-    println!("Redis at last: flows after {took:?}");
+    eprintln!("Redis at last: flows after {took:?}");
 }
 
 #[tokio::test]
@@ -273,7 +273,7 @@ async fn a_failover_of_sentinel_is_followed() {
     flows(&mut first[0], &mut rest[0]).await;
     service.primary.kill().await;
     let took = flows(&mut first[0], &mut rest[0]).await;
-    println!("failover: flows again after {took:?}");
+    eprintln!("failover: flows again after {took:?}");
 }
 
 #[tokio::test]

@@ -16,8 +16,10 @@ use std::path::Path;
 use file::File;
 
 /// Files that may be longer: up to how many lines, and why.
-const LONG_FILES: [(&str, usize, &str); 2] = [
-    ("src/engine/session.rs", 490, "one poll function and what it polls"),
+const LONG_FILES: [(&str, usize, &str); 4] = [
+    ("src/engine/session.rs", 510, "one poll function and what it polls"),
+    ("src/hub/shard/mod.rs", 420, "one lock and what is done under it"),
+    ("src/hub/tests.rs", 450, "promises of the whole"),
     ("src/protocol/json.rs", 470, "one scanner"),
 ];
 
@@ -91,7 +93,7 @@ const CRATES: [(&str, &[&str], &str); 19] = [
     ("ipnet", &["src/config/", "src/proxies.rs"], "trusted proxies"),
     (
         "prometheus",
-        &["src/metrics/mod.rs"],
+        &["src/metrics/"],
         "every number that we count is in one struct",
     ),
     ("rlimit", &["src/server/mod.rs"], "the process's limits are raised once"),

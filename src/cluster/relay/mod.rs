@@ -7,24 +7,25 @@
 //!
 //! Nothing here waits for a client, and nothing is published twice. Lock order: relay → hub's queues.
 
+mod availability;
+mod sending;
+mod subscribing;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures_util::StreamExt as _;
-use futures_util::stream::FuturesOrdered;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::AbortHandle;
-use tracing::{debug, error, info, warn};
 
 use super::answer::{Answer, Receipt, count};
 use super::asking::Asking;
 use super::config::{Config, Order};
 use super::ledger::{Ledger, Pending, Publisher};
 use super::peers::Peers;
-use super::redis::{Failure, Redis};
+use super::redis::Redis;
 use super::routes::{Line, Routes};
 use super::subscriptions::{Confirmation, Purpose, Table};
 use super::wire;
@@ -38,18 +39,6 @@ const UNITS_MAX: u32 = 65_536;
 const UNITS_MIN: u32 = 4;
 
 const UNIT_BYTES: usize = 1024;
-
-/// Channels in one SUBSCRIBE.
-const SUBSCRIBE_MAX: usize = 1000;
-
-/// How often we publish something to ourselves.
-const PROBE_INTERVAL: Duration = Duration::from_secs(1);
-
-/// Messages whose answers Redis owes. More wait in our own queue, where no timeout runs.
-const UNDER_WAY_MAX: usize = 1024;
-
-/// A probe that is not back after this time says that Redis is away.
-const PROBE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The node's way to Redis and back.
 #[derive(Debug)]
@@ -380,291 +369,6 @@ impl Relay {
                 .broadcast(pending.broadcast, pending.reservation, pending.origin);
         }
         (publisher, true)
-    }
-
-    /// A subscriber's connection is there: everything is subscribed anew.
-    pub(super) fn subscriber_is_up(&self) {
-        let mut state = self.state.lock();
-        state.table.reset();
-        if state.table.generation() > 1 {
-            self.metrics.relay.reconnects.inc();
-        }
-        state.is_subscribed = false;
-        drop(state);
-        self.subscribe.notify_one();
-    }
-
-    /// A publisher's connection is there.
-    pub(super) fn publisher_is_up(&self) {
-        self.probe.notify_one();
-    }
-
-    /// Redis is away: all that waits for it is delivered here, in order, and nobody waits any more.
-    pub(super) fn go_away(&self, why: &str) {
-        let mut state = self.state.lock();
-        state.table.release();
-        if !state.is_up {
-            return;
-        }
-        state.is_up = false;
-        state.away_since = Instant::now();
-        let pending = state.ledger.begin_epoch();
-        self.metrics.relay.lost.inc_by(pending.len() as u64);
-        let waiting = pending.len();
-        if self.serves_alone {
-            for (_, pending) in pending {
-                self.hub
-                    .broadcast(pending.broadcast, pending.reservation, pending.origin);
-            }
-        }
-        drop(state);
-        self.metrics.relay.up.set(0);
-        self.metrics.relay.gaps.inc();
-        self.up.send_replace(false);
-        warn!(why, delivered_here = waiting, "Redis is away: this node goes on alone");
-    }
-
-    /// A probe came back: Redis is there, in both directions. True where it was away.
-    pub(super) fn probed(&self, payload: &[u8]) -> bool {
-        let number = std::str::from_utf8(payload)
-            .ok()
-            .and_then(|text| text.parse::<u64>().ok());
-        let mut state = self.state.lock();
-        let now = Instant::now();
-        let probe = state.probe;
-        if number != Some(probe.number) {
-            return false;
-        }
-        state.probed = now;
-        let latency = now.duration_since(probe.sent);
-        self.metrics.relay.latency.observe(latency.as_secs_f64());
-        for pending in state.ledger.give_up_before(probe.answered) {
-            self.metrics.relay.lost.inc();
-            self.hub
-                .broadcast(pending.broadcast, pending.reservation, pending.origin);
-        }
-        if state.is_up || !state.is_subscribed || !self.redis.is_publisher_up() {
-            return false;
-        }
-        state.is_up = true;
-        state.ledger.begin_epoch();
-        let away = now.duration_since(state.away_since);
-        drop(state);
-        self.metrics.relay.up.set(1);
-        if self.metrics.relay.gaps.get() > 0 {
-            self.metrics.relay.gap_seconds.inc_by(away.as_secs_f64());
-        } // before the first time there was nothing to miss
-        self.up.send_replace(true);
-        info!(seconds = away.as_secs_f32(), "Redis is there");
-        true
-    }
-
-    /// Publishes in order, many at a time.
-    async fn publish_all(self: Arc<Self>, mut queue: mpsc::UnboundedReceiver<Outgoing>) {
-        let mut under_way = FuturesOrdered::new();
-        loop {
-            tokio::select! {
-                Some(outgoing) = queue.recv(), if under_way.len() < UNDER_WAY_MAX => {
-                    let Outgoing { channel, payload, published } = outgoing;
-                    let answer = self.redis.publish(channel, payload);
-                    under_way.push_back(async move { (answer.await, published) });
-                }
-                Some((result, published)) = under_way.next() => self.published(result, published),
-                else => return,
-            }
-        }
-    }
-
-    /// Redis has answered, or will not.
-    fn published(&self, result: Result<u64, Failure>, published: Published) {
-        let receipt = match result {
-            Ok(_) => {
-                self.metrics.relay.published.inc();
-                self.answered.fetch_max(published.number + 1, Ordering::AcqRel);
-                Receipt::Relayed
-            }
-            Err(failure) => self.failed(&failure, &published),
-        };
-        count(receipt, &self.metrics);
-        if let Some(answer) = &published.answer {
-            answer.send(receipt, &self.hub);
-        }
-    }
-
-    fn failed(&self, failure: &Failure, published: &Published) -> Receipt {
-        match failure {
-            Failure::Refused(words) => {
-                let mut state = self.state.lock();
-                let is_pending = published.epoch == state.ledger.epoch() && published.epoch > 0;
-                let pending = is_pending.then(|| state.ledger.give_up(published.number)).flatten();
-                if let Some(pending) = pending.filter(|_| self.serves_alone) {
-                    self.hub
-                        .broadcast(pending.broadcast, pending.reservation, pending.origin);
-                }
-                drop(state);
-                self.metrics.relay.lost.inc();
-                error!(words, "Redis refuses to publish");
-            }
-            Failure::Away | Failure::Timeout => {
-                self.metrics.relay.lost.inc();
-                self.go_away("a message could not be published");
-                if *failure == Failure::Timeout {
-                    self.redis.reset_publisher();
-                    self.redis.reset_subscriber();
-                }
-            }
-        }
-        if self.serves_alone {
-            Receipt::Local
-        } else {
-            Receipt::Unavailable
-        }
-    }
-
-    /// Does what the table of subscriptions says.
-    async fn keep_subscribed(self: Arc<Self>) {
-        loop {
-            if !self.redis.is_subscriber_up() {
-                self.subscribe.notified().await;
-                continue;
-            }
-            let (generation, wanted, lapsed, next_lapse) = {
-                let mut state = self.state.lock();
-                let wanted = state.table.take_wanted(SUBSCRIBE_MAX);
-                let lapsed = state.table.take_lapsed(Instant::now(), SUBSCRIBE_MAX);
-                (state.table.generation(), wanted, lapsed, state.table.next_lapse())
-            };
-            let is_idle = [&wanted, &lapsed]
-                .iter()
-                .all(|(exact, patterns)| exact.is_empty() && patterns.is_empty());
-            if is_idle {
-                self.settle();
-                let lapse = next_lapse.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
-                tokio::select! {
-                    () = self.subscribe.notified() => {}
-                    () = tokio::time::sleep_until(lapse.into()) => {}
-                }
-                continue;
-            }
-            self.subscribe_to(wanted, generation).await;
-            self.unsubscribe_from(lapsed, generation).await;
-        }
-    }
-
-    /// Everything that was wanted is subscribed: the next probe says whether all is well.
-    fn settle(&self) {
-        let mut state = self.state.lock();
-        if state.table.is_settled() && !std::mem::replace(&mut state.is_subscribed, true) {
-            drop(state);
-            self.probe.notify_one();
-        }
-    }
-
-    async fn subscribe_to(&self, (exact, patterns): (Vec<Arc<str>>, Vec<Arc<str>>), generation: u64) {
-        for (names, is_pattern) in [(exact, false), (patterns, true)] {
-            if names.is_empty() {
-                continue;
-            }
-            match self.ask(&names, is_pattern).await {
-                Ok(()) => self.state.lock().table.settle(&names, generation, true),
-                // Redis refuses all where it refuses one.
-                Err(Failure::Refused(_)) => {
-                    for name in &names {
-                        let name = std::slice::from_ref(name);
-                        let result = self.ask(name, is_pattern).await;
-                        if let Err(Failure::Refused(words)) = &result {
-                            self.refused(&name[0], words);
-                        }
-                        let is_live = result.is_ok() || is_pattern; // without patterns we go on by names
-                        self.state.lock().table.settle(name, generation, is_live);
-                    }
-                }
-                Err(failure) => self.lost(&failure),
-            }
-        }
-    }
-
-    /// Some managed Redis, and users who may hear a list of channels, allow no patterns.
-    fn refused(&self, name: &str, words: &str) {
-        if self
-            .purpose(name)
-            .is_some_and(|(purpose, _)| purpose == Purpose::Private)
-        {
-            if self.routes.do_without_patterns() {
-                warn!(words, "Redis refuses patterns: private rooms are subscribed one by one");
-            }
-        } else {
-            error!(channel = name, words, "Redis refuses a subscription");
-        }
-    }
-
-    async fn ask(&self, names: &[Arc<str>], is_pattern: bool) -> Result<(), Failure> {
-        if is_pattern {
-            self.redis.psubscribe(names.to_vec()).await
-        } else {
-            self.redis.subscribe(names.to_vec()).await
-        }
-    }
-
-    async fn unsubscribe_from(&self, (exact, patterns): (Vec<Arc<str>>, Vec<Arc<str>>), generation: u64) {
-        for (names, is_pattern) in [(exact, false), (patterns, true)] {
-            if names.is_empty() {
-                continue;
-            }
-            let result = if is_pattern {
-                self.redis.punsubscribe(names.clone()).await
-            } else {
-                self.redis.unsubscribe(names.clone()).await
-            };
-            match result {
-                Ok(()) => self.state.lock().table.unsubscribed(&names, generation),
-                Err(failure) => self.lost(&failure),
-            }
-        }
-    }
-
-    /// A subscription was not answered; with the connection everything is subscribed anew.
-    fn lost(&self, failure: &Failure) {
-        debug!(%failure, "subscriptions could not be changed");
-        if *failure == Failure::Timeout {
-            self.go_away("a subscription was not answered");
-            self.redis.reset_subscriber();
-        }
-    }
-
-    /// Publishes to ourselves, and sees whether it comes back.
-    async fn keep_probing(self: Arc<Self>) {
-        loop {
-            tokio::select! {
-                () = tokio::time::sleep(PROBE_INTERVAL) => {}
-                () = self.probe.notified() => {}
-            }
-            let number = {
-                let mut state = self.state.lock();
-                let now = Instant::now();
-                if state.is_up && now.duration_since(state.probed) > PROBE_PATIENCE {
-                    drop(state);
-                    self.go_away("a probe did not come back");
-                    self.redis.reset_publisher();
-                    self.redis.reset_subscriber();
-                    continue;
-                }
-                state.probe = Probe {
-                    number: state.probe.number + 1,
-                    sent: now,
-                    answered: self.answered.load(Ordering::Acquire),
-                };
-                state.probe.number
-            };
-            if !self.redis.is_publisher_up() {
-                continue;
-            }
-            let payload = Bytes::from(number.to_string());
-            match self.redis.publish(self.routes.probe(), payload).await {
-                Ok(_) | Err(Failure::Refused(_)) => {}
-                Err(_) => self.go_away("a probe could not be published"),
-            }
-        }
     }
 }
 

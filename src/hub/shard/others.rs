@@ -1,0 +1,152 @@
+//! What others do to sockets and want to know of them: other servers, and the application.
+
+use std::sync::Arc;
+
+use compact_str::CompactString;
+use foldhash::fast::RandomState;
+use hashbrown::HashSet;
+
+use super::{Shard, State};
+use crate::engine::Outbox;
+use crate::hub::target::Selection;
+use crate::hub::{Name, ShardId, SocketKey};
+use crate::metrics::Tally;
+use crate::protocol::encoded::Encoded;
+use crate::protocol::ids::SocketId;
+
+/// What other servers are told of a socket.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// What is kept of the request by which its session began.
+    pub record: Arc<str>,
+    /// What it connected with, as JSON; empty for nothing.
+    pub auth: Box<str>,
+}
+
+/// A socket as others see it.
+#[derive(Clone, Debug)]
+pub struct Described {
+    /// The socket.
+    pub key: SocketKey,
+    /// Its id, the name of its private room.
+    pub id: SocketId,
+    /// The id that other clients are shown, where that is another one.
+    pub alias: Option<SocketId>,
+    /// Its rooms, without its private ones.
+    pub rooms: Vec<Name>,
+    /// What is known of it beside that.
+    pub facts: Option<Box<Facts>>,
+}
+
+/// A socket whose rooms others changed.
+#[derive(Clone, Debug)]
+pub struct MovedSocket {
+    /// The socket.
+    pub key: SocketKey,
+    /// Its id.
+    pub id: SocketId,
+    /// The id that other clients are shown.
+    pub shown_id: SocketId,
+    /// Rooms that it is in now and was not before, or the other way round.
+    pub changed: Vec<Name>,
+}
+
+/// What somebody else wants a socket to do: to leave its namespace, or its whole session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kick {
+    /// Out of the namespace.
+    Socket,
+    /// Out of the node.
+    Session,
+}
+
+impl Shard {
+    /// Adds the names of a namespace's rooms, private ones included.
+    pub(in crate::hub) fn collect_room_names(&self, namespace: &str, names: &mut HashSet<CompactString, RandomState>) {
+        let state = self.0.lock();
+        if let Some(namespace) = state.namespaces.get(namespace) {
+            names.extend(namespace.rooms.keys().map(|room| CompactString::from(&**room)));
+            names.extend(namespace.private.keys().map(|id| CompactString::from(id.as_str())));
+        }
+    }
+
+    pub(in crate::hub) fn join_others(
+        &self,
+        shard: ShardId,
+        selection: &Selection<'_>,
+        rooms: &[CompactString],
+        moved: &mut Vec<MovedSocket>,
+    ) {
+        let mut state = self.0.lock();
+        for slot in state.select(selection) {
+            let changed = state.enter(slot, rooms);
+            moved.extend(state.moved(shard, slot, changed));
+        }
+    }
+
+    pub(in crate::hub) fn leave_others(
+        &self,
+        shard: ShardId,
+        selection: &Selection<'_>,
+        rooms: &[CompactString],
+        moved: &mut Vec<MovedSocket>,
+    ) {
+        let mut state = self.0.lock();
+        for slot in state.select(selection) {
+            let changed = state.exit(slot, rooms);
+            moved.extend(state.moved(shard, slot, changed));
+        }
+    }
+
+    pub(in crate::hub) fn kick(&self, selection: &Selection<'_>, kick: Kick) {
+        let mut state = self.0.lock();
+        for slot in state.select(selection) {
+            let socket = &mut state.sockets[slot as usize];
+            socket.kick = Some(kick);
+            socket.outbox.call();
+        }
+    }
+
+    pub(in crate::hub) fn take_kick(&self, slot: u32) -> Option<Kick> {
+        self.0.lock().sockets.get_mut(slot as usize)?.kick.take()
+    }
+
+    pub(in crate::hub) fn describe(&self, shard: ShardId, selection: &Selection<'_>, found: &mut Vec<Described>) {
+        let mut state = self.0.lock();
+        for slot in state.select(selection) {
+            let socket = &state.sockets[slot as usize];
+            found.push(Described {
+                key: SocketKey { shard, slot },
+                id: socket.id.clone(),
+                alias: socket.alias.clone(),
+                rooms: socket.rooms.clone(),
+                facts: socket.facts.clone(),
+            });
+        }
+    }
+
+    /// Puts a packet into one socket's outbox; the outbox, where it must be flushed.
+    pub(in crate::hub) fn send(
+        &self,
+        slot: u32,
+        id: &SocketId,
+        packet: Arc<Encoded>,
+        tally: &mut Tally,
+    ) -> Option<Arc<Outbox>> {
+        let state = self.0.lock();
+        let socket = state.sockets.get(slot as usize).filter(|socket| socket.id == *id)?;
+        socket.outbox.push(packet, tally).then(|| Arc::clone(&socket.outbox))
+    }
+}
+
+impl State {
+    fn moved(&self, shard: ShardId, slot: u32, changed: Vec<Name>) -> Option<MovedSocket> {
+        let socket = self.sockets.get(slot as usize).filter(|_| !changed.is_empty())?;
+        Some(MovedSocket {
+            key: SocketKey { shard, slot },
+            id: socket.id.clone(),
+            shown_id: socket.alias.as_ref().unwrap_or(&socket.id).clone(),
+            changed,
+        })
+    }
+}
