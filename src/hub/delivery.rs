@@ -32,7 +32,6 @@ const WRITES_PER_TURN: usize = 256;
 /// What stands in the queues.
 #[derive(Debug)]
 #[expect(
-    clippy::large_enum_variant,
     reason = "nearly all are broadcasts, and marks do not last"
 )]
 pub(super) enum Queued {
