@@ -31,9 +31,6 @@ const WRITES_PER_TURN: usize = 256;
 
 /// What stands in the queues.
 #[derive(Debug)]
-#[expect(
-    reason = "nearly all are broadcasts, and marks do not last"
-)]
 pub(super) enum Queued {
     /// A broadcast; its room there is free again when the last loop is done with it.
     Broadcast { broadcast: Broadcast, _room: Reservation },

@@ -1,7 +1,5 @@
 //! The hub with real outboxes: who gets what, once, and in which order.
 
-mod marks;
-
 use std::collections::HashMap;
 use std::future::Future as _;
 use std::pin::pin;
