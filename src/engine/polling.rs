@@ -250,16 +250,17 @@ impl Polling {
         self.close_probe();
     }
 
-    /// Says goodbye to the client: with a noop where it left itself, else with a close behind what waits. False while
+    /// Says goodbye to the client: with a noop where it left itself, else with what waits, then a close. Pending while
     /// there is no poll to answer.
     pub(super) fn poll_goodbye(&mut self, rules: &mut Rules, has_left: bool, cx: &mut Context<'_>) -> Poll<()> {
         // After a close packet python-engineio's clients do not come back; after a poll that fails they do.
         let stays_away = !has_left && self.packets_max == PACKETS_PER_POLL_MAX_PYTHON;
+        let close = Arc::clone(&rules.engine.packets.close);
         rules.outbox.register(cx);
         loop {
             if self.parked.is_some() {
-                let close = Arc::clone(&rules.engine.packets.close);
-                if stays_away && !rules.outbox.is_empty() {
+                // Clients of generation 4 lose events that come in one answer with the close: it comes alone.
+                if !has_left && !rules.outbox.is_empty() {
                     self.answer(rules, None);
                     continue;
                 }
@@ -275,6 +276,8 @@ impl Polling {
                     self.parked = Some(reply);
                     if rules.outbox.is_empty() && !stays_away {
                         rules.push(Arc::clone(&rules.engine.packets.noop)); // as Node's server
+                        self.answer(rules, (!has_left).then_some(&close));
+                        return Poll::Ready(());
                     }
                 }
                 Some(Mail::Post(post)) => drop(post.reply.send(Reply::Gone)),

@@ -58,6 +58,28 @@ async fn websockets_are_closed_with_1001_and_never_disconnected() {
     assert!(matches!(gateway.ended().await, Ended::Clean));
 }
 
+/// Clients of generation 4 lose events that come in one answer with the close.
+#[tokio::test]
+async fn the_close_comes_alone_behind_what_waits_for_a_polling_client() {
+    let mut gateway = TestGateway::start(QUICK).await;
+    let mut publisher = Client::new(&gateway).await;
+    publisher.does(json!(["join", "r"])).await;
+    let mut listeners = Vec::new();
+    for eio in [4, 3] {
+        let mut listener = Client::join(&gateway, Transport::Polling, eio).await;
+        listener.does(json!(["join", "r"])).await;
+        listeners.push(listener);
+    }
+    publisher.does(json!(["publish", "r", "n", 1])).await;
+    gateway.stop();
+    gateway.has_ended("draining", 3.0).await;
+    for mut listener in listeners {
+        assert_eq!(listener.polling().poll().await, texts(&["42[\"n\",1]"]));
+        assert_eq!(listener.polling().poll().await, texts(&["1"]));
+    }
+    assert!(matches!(gateway.ended().await, Ended::Clean));
+}
+
 #[tokio::test]
 async fn a_parked_poll_is_answered_with_the_close_and_nothing_else() {
     let mut gateway = TestGateway::start(QUICK).await;
