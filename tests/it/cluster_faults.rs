@@ -4,11 +4,13 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::bridge::Bridge;
 use crate::client::http::Request;
 use crate::client::socket::{Client, Transport};
 use crate::client::{LOOK_AGAIN, within};
 use crate::cluster::{Fleet, gateway};
 use crate::gateway::TestGateway;
+use crate::observed::Observed;
 use crate::redis_server::{TestRedis, TestSentinels};
 
 /// A member of `r` on each gateway.
@@ -301,4 +303,50 @@ async fn events_behind_a_join_wait_for_it_and_other_sockets_do_not() {
         "the join first; what came of the publishing is known when it is known"
     );
     fleet.redis.wake().await;
+}
+
+#[tokio::test]
+async fn a_slow_redis_slows_and_loses_nothing() {
+    let redis = TestRedis::start().await;
+    let way = Bridge::slow(redis.port, Duration::from_millis(200)).await;
+    let slow = TestGateway::start(&format!("cluster.redis = \"redis://{}\"\n", way.address)).await;
+    slow.reaches("roomcast_relay_up", 1.0).await;
+    let gateways = [slow, gateway(&redis, "").await];
+    let mut all = members(&gateways).await;
+    let (first, rest) = all.split_at_mut(1);
+    let (slow, near) = (&mut first[0], &mut rest[0]);
+    for number in 0..200 {
+        slow.send(&format!("42{}", json!(["publish", "r", "from afar", number])))
+            .await;
+        near.send(&format!("42{}", json!(["publish", "r", "to afar", number])))
+            .await;
+    }
+    for number in 0..200 {
+        near.hears(json!(["from afar", number])).await;
+        slow.hears(json!(["to afar", number])).await;
+    }
+    assert_eq!(slow.does(json!(["publish", "r", "last"])).await, json!({"ok": true}));
+    near.hears(json!(["last"])).await;
+}
+
+#[tokio::test]
+async fn a_node_that_does_not_read_is_cut_off_by_redis_and_comes_back() {
+    let redis = TestRedis::start_with(&["--client-output-buffer-limit", "pubsub", "1mb", "256kb", "5"]).await;
+    let near = gateway(&redis, "").await;
+    let settings = format!("[cluster]\nredis = \"{}\"\n", redis.url());
+    let (process, hung) = Observed::start("cluster-cut-off", &settings, "text").await;
+    hung.reaches("roomcast_relay_up", 1.0).await;
+    let gateways = [near, hung];
+    let mut all = members(&gateways).await;
+    let (first, rest) = all.split_at_mut(1);
+    process.signal("-STOP").await;
+    let large = "x".repeat(100_000);
+    for _ in 0..300 {
+        // More than the system's buffers hold, and what Redis keeps for one who does not read.
+        first[0].does(json!(["publish", "r", "large", large])).await;
+    }
+    process.signal("-CONT").await;
+    gateways[1].reaches("roomcast_relay_reconnects_total", 1.0).await;
+    flows(&mut first[0], &mut rest[0]).await;
+    gateways[1].reaches("roomcast_relay_gaps_total", 1.0).await;
 }

@@ -226,12 +226,16 @@ impl Relay {
             debug_assert!(false, "a packet of ours: {:?}", broadcast.packet);
             return Some(Receipt::Unavailable);
         };
+        let can_publish = self.redis.is_publisher_up();
+        if !can_publish {
+            self.go_away("the publisher's connection is lost"); // what waits for Redis comes before this
+        }
         let mut state = self.state.lock();
-        if !state.is_up && !self.serves_alone {
+        if !(state.is_up && can_publish) && !self.serves_alone {
             count(Receipt::Unavailable, &self.metrics);
             return Some(Receipt::Unavailable);
         }
-        if !self.redis.is_publisher_up() {
+        if !can_publish {
             self.hub.broadcast(broadcast, reservation, origin);
             return Some(Receipt::Local);
         }
