@@ -202,7 +202,7 @@ fn serve(settings: &Settings) -> ExitCode {
         Ok(loaded) => loaded,
         Err(problems) => return refuse(&problems),
     };
-    config.log.init();
+    let _log = config.log.init(); // dropped behind everything that logs
     for warning in warnings {
         tracing::warn!("{warning}");
     }

@@ -1,6 +1,7 @@
 //! Logs to stderr, for people or for machines.
 //!
-//! The only module that names tracing-subscriber. Secrets have no text to log (`http::Secret`). What clients call things
+//! The only module that names tracing-subscriber and tracing-appender. A thread writes: who logs never waits for whoever
+//! reads the log. Secrets have no text to log (`http::Secret`). What clients call things
 //! must never become a line or a colour of its own, in whatever reads the log.
 
 use std::borrow::Cow;
@@ -9,6 +10,7 @@ use std::io::{self, IsTerminal, Write, stderr};
 
 use serde::{Deserialize, Serialize};
 use tracing::level_filters::LevelFilter;
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -50,29 +52,60 @@ pub enum Format {
     Json,
 }
 
+/// Lines that wait to be written; more are dropped.
+const LINES_MAX: usize = 16_384;
+
+/// The process's log. What waits is written when it is dropped, as far as somebody reads it.
+#[derive(Debug)]
+#[must_use]
+pub struct Log {
+    /// Writes what waits.
+    writing: Option<WorkerGuard>,
+    dropped: ErrorCounter,
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        drop(self.writing.take());
+        let dropped = self.dropped.dropped_lines();
+        if dropped > 0 {
+            let _ = writeln!(stderr(), "{dropped} lines of the log were dropped, as nobody read it"); // perhaps still nobody
+        }
+    }
+}
+
 impl Config {
     /// Starts logging for the whole process. Only the command line does this, once.
-    pub fn init(&self) {
+    pub fn init(&self) -> Log {
+        let (writer, writing) = NonBlockingBuilder::default()
+            .lossy(true)
+            .buffered_lines_limit(LINES_MAX)
+            .finish(stderr());
+        let dropped = writer.error_counter();
         let lines: Box<dyn Layer<Registry> + Send + Sync> = match self.format {
             Format::Text => Box::new(
                 fmt::layer()
                     .compact()
                     .with_ansi(wants_colours())
                     .with_target(self.level.shows_places())
-                    .with_writer(|| Lines(stderr())),
+                    .with_writer(move || Lines(writer.clone())),
             ),
             Format::Json => Box::new(
                 fmt::layer()
                     .json()
                     .flatten_event(true)
                     .with_span_list(false)
-                    .with_writer(|| Lines(stderr())),
+                    .with_writer(move || Lines(writer.clone())),
             ),
         };
         let started = tracing_subscriber::registry()
             .with(lines.with_filter(self.level.filter()))
             .try_init();
         debug_assert!(started.is_ok(), "logging was started twice");
+        Log {
+            writing: Some(writing),
+            dropped,
+        }
     }
 }
 

@@ -9,7 +9,9 @@ use serde_json::json;
 use crate::client::http::{Request, request};
 use crate::client::payload::texts;
 use crate::client::socket::{Client, EVERY_CLIENT};
+use crate::gateway::TestGateway;
 use crate::observed::Observed;
+use crate::process::Process;
 
 /// JSON in which no object has a key twice.
 struct Strict;
@@ -162,4 +164,17 @@ async fn a_line_of_text_is_one_event() {
         assert!(humantime::parse_rfc3339(time).is_ok(), "{line}");
         assert!(!line.starts_with("2026-01-01T00:00:00Z"), "{line}");
     }
+}
+
+#[tokio::test]
+async fn a_log_that_nobody_reads_holds_up_nobody() {
+    let process = Process::start("", &[("ROOMCAST_LOG__LEVEL", "trace")]).await;
+    let gateway = TestGateway::elsewhere(process.address, process.admin);
+    let mut client = Client::new(&gateway).await;
+    // Each is some lines; a pipe takes 64 KiB, and what waits inside is bounded.
+    for number in 0..20_000 {
+        client.send(&format!(r#"42["leave","{number}"]"#)).await;
+    }
+    client.does(json!(["join", "r"])).await;
+    drop(process);
 }

@@ -56,7 +56,7 @@ const MODULES: [(&str, &[&str], &str); 5] = [
 ];
 
 /// Crates that only some files may name.
-const CRATES: [(&str, &[&str], &str); 19] = [
+const CRATES: [(&str, &[&str], &str); 20] = [
     (
         "anyhow",
         &["src/main.rs", "src/cli.rs"],
@@ -124,6 +124,11 @@ const CRATES: [(&str, &[&str], &str); 19] = [
         "toml",
         &["src/config/", "src/socketio/rules.rs"],
         "settings, and rules in tests",
+    ),
+    (
+        "tracing_appender",
+        &["src/ops/logging.rs"],
+        "who writes logs need not know how they leave",
     ),
     (
         "tracing_subscriber",
