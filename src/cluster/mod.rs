@@ -8,6 +8,8 @@ mod answer;
 mod asking;
 mod census;
 pub mod config;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod gossip;
 mod hearing;
 mod ledger;

@@ -90,7 +90,7 @@ impl Relay {
             self.metrics.relay.gap_seconds.inc_by(away.as_secs_f64());
         } // before the first time there was nothing to miss
         self.up.send_replace(true);
-        info!(seconds = away.as_secs_f32(), "Redis is there");
+        info!(after = ?Duration::from_millis(away.as_millis() as u64), "Redis is there");
         true
     }
 

@@ -231,7 +231,8 @@ impl Relay {
             self.go_away("the publisher's connection is lost"); // what waits for Redis comes before this
         }
         let mut state = self.state.lock();
-        if !(state.is_up && can_publish) && !self.serves_alone {
+        let is_away = !state.is_up || !can_publish;
+        if is_away && !self.serves_alone {
             count(Receipt::Unavailable, &self.metrics);
             return Some(Receipt::Unavailable);
         }
