@@ -82,7 +82,22 @@ async fn close_polling(rules: &mut Rules, polling: &mut Polling, clock: &mut Pin
         _ => POLL_TIMEOUT,
     };
     polling.end_session();
-    within(time, clock, |cx| polling.poll_goodbye(rules, has_left, cx)).await;
+    let mut is_done = false;
+    within(time, clock, |cx| {
+        is_done = polling.poll_goodbye(rules, has_left, cx).is_ready();
+        let is_hurried = reason != Reason::Draining && rules.outbox.ended().is_some();
+        if is_done || is_hurried {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    })
+    .await;
+    if !is_done && rules.outbox.ended().is_some() {
+        // The node leaves meanwhile.
+        let time = time.min(DRAIN_POLL_TIMEOUT);
+        within(time, clock, |cx| polling.poll_goodbye(rules, has_left, cx)).await;
+    }
 }
 
 /// Polls until ready, or until `time` is over.

@@ -58,6 +58,19 @@ async fn websockets_are_closed_with_1001_and_never_disconnected() {
     assert!(matches!(gateway.ended().await, Ended::Clean));
 }
 
+#[tokio::test]
+async fn a_client_that_broke_a_rule_and_never_polls_again_is_not_waited_for() {
+    let mut gateway = TestGateway::start(QUICK).await;
+    for eio in [3, 4] {
+        let mut polling = Polling::open(gateway.address, eio).await;
+        polling.join_root().await;
+        polling.post(&["4no packet"]).await;
+    }
+    gateway.has_ended("malformed", 2.0).await;
+    gateway.stop();
+    assert!(matches!(gateway.ended().await, Ended::Clean));
+}
+
 /// Clients of generation 4 lose events that come in one answer with the close.
 #[tokio::test]
 async fn the_close_comes_alone_behind_what_waits_for_a_polling_client() {
