@@ -100,7 +100,7 @@ impl Hearing {
                 }
                 Event::SubscriberUp => self.relay.subscriber_is_up(),
                 Event::PublisherUp => self.relay.publisher_is_up(),
-                Event::SubscriberDown => self.relay.go_away("the subscriber's connection is lost"),
+                Event::SubscriberDown => self.relay.subscriber_is_down(),
                 Event::PublisherDown => self.relay.go_away("the publisher's connection is lost"),
                 Event::Lagged(count) => {
                     self.relay.metrics.relay.lost.inc_by(count);

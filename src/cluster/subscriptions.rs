@@ -60,6 +60,8 @@ pub(super) struct Table {
     empty: VecDeque<(Instant, Arc<str>)>,
     /// Number of the connection that subscriptions are on.
     generation: u64,
+    /// Without it nothing is wanted and nothing lingers: with the next one, what has users then is subscribed.
+    is_connected: bool,
 }
 
 #[derive(Debug)]
@@ -102,6 +104,9 @@ impl Table {
             return None; // counted out already
         }
         channel.empty_since = None;
+        if !self.is_connected {
+            return None;
+        }
         match channel.state {
             State::Live => return None,
             State::Idle | State::Refused => {
@@ -122,7 +127,11 @@ impl Table {
             .entry(Arc::clone(&name))
             .or_insert_with(|| Channel::new(purpose));
         channel.users -= 1;
-        if channel.users <= 0 {
+        if !self.is_connected {
+            if channel.users == 0 {
+                self.channels.remove(&name);
+            }
+        } else if channel.users <= 0 {
             channel.empty_since = Some(now);
             self.empty.push_back((now, name));
         }
@@ -153,6 +162,7 @@ impl Table {
     /// A fresh connection: nothing is subscribed on it.
     pub(super) fn reset(&mut self) {
         self.generation += 1;
+        self.is_connected = true;
         self.channels.retain(|_, channel| channel.users > 0);
         self.empty.clear();
         self.wanted.clear();
@@ -160,6 +170,15 @@ impl Table {
             channel.state = State::Wanted;
             self.wanted.push_back(Arc::clone(name));
         }
+    }
+
+    /// The connection is lost, and all subscriptions with it.
+    pub(super) fn disconnect(&mut self) {
+        self.is_connected = false;
+        self.release();
+        self.wanted.clear();
+        self.empty.clear();
+        self.channels.retain(|_, channel| channel.users != 0);
     }
 
     /// Nobody is to wait while there is nothing to wait for.
@@ -307,6 +326,12 @@ mod tests {
         (name.into(), Purpose::Room("/".into(), name.into()))
     }
 
+    fn connected() -> Table {
+        let mut table = Table::default();
+        table.reset();
+        table
+    }
+
     fn enter(table: &mut Table, name: &str) -> Option<Confirmation> {
         let (name, purpose) = room(name);
         table.enter(name, purpose)
@@ -331,8 +356,7 @@ mod tests {
 
     #[test]
     fn the_first_user_subscribes_and_all_are_told() {
-        let mut table = Table::default();
-        table.reset();
+        let mut table = connected();
         let (first, second) = (enter(&mut table, "a"), enter(&mut table, "a"));
         assert!(!table.is_live("a"));
         assert_eq!(subscribe(&mut table), ["a".into()]);
@@ -344,7 +368,7 @@ mod tests {
 
     #[test]
     fn a_channel_lingers_and_is_given_up() {
-        let (mut table, now) = (Table::default(), Instant::now());
+        let (mut table, now) = (connected(), Instant::now());
         enter(&mut table, "a");
         subscribe(&mut table);
         leave(&mut table, "a", now);
@@ -362,7 +386,7 @@ mod tests {
 
     #[test]
     fn who_comes_while_a_channel_is_given_up_waits_for_the_next_confirmation() {
-        let (mut table, now) = (Table::default(), Instant::now());
+        let (mut table, now) = (connected(), Instant::now());
         enter(&mut table, "a");
         subscribe(&mut table);
         leave(&mut table, "a", now);
@@ -377,7 +401,7 @@ mod tests {
 
     #[test]
     fn a_fresh_connection_subscribes_what_has_users() {
-        let (mut table, now) = (Table::default(), Instant::now());
+        let (mut table, now) = (connected(), Instant::now());
         for name in ["a", "b", "c"] {
             enter(&mut table, name);
         }
@@ -396,8 +420,23 @@ mod tests {
     }
 
     #[test]
+    fn without_a_connection_only_what_has_users_is_kept() {
+        let (mut table, now) = (connected(), Instant::now());
+        let kept = enter(&mut table, "kept");
+        table.disconnect();
+        assert_eq!(is_told(kept), Some(true), "nobody waits");
+        for number in 0..1000 {
+            assert!(enter(&mut table, &number.to_string()).is_none());
+            leave(&mut table, &number.to_string(), now);
+        }
+        assert_eq!((table.channels.len(), table.wanted.len(), table.empty.len()), (1, 0, 0));
+        table.reset();
+        assert_eq!(subscribe(&mut table), ["kept".into()]);
+    }
+
+    #[test]
     fn what_redis_refuses_is_tried_again_by_the_next() {
-        let mut table = Table::default();
+        let mut table = connected();
         let refused = enter(&mut table, "a");
         let (names, _) = table.take_wanted(10);
         table.settle(&names, table.generation(), false);
@@ -409,7 +448,7 @@ mod tests {
 
     #[test]
     fn nobody_waits_where_there_is_nothing_to_wait_for() {
-        let mut table = Table::default();
+        let mut table = connected();
         let waiting = enter(&mut table, "a");
         table.release();
         assert_eq!(is_told(waiting), Some(true));
@@ -418,7 +457,7 @@ mod tests {
 
     #[test]
     fn a_leave_may_be_counted_before_its_join() {
-        let (mut table, now) = (Table::default(), Instant::now());
+        let (mut table, now) = (connected(), Instant::now());
         leave(&mut table, "a", now);
         assert!(enter(&mut table, "a").is_none());
         assert!(subscribe(&mut table).is_empty(), "nobody is there");
@@ -431,7 +470,7 @@ mod tests {
 
     #[test]
     fn too_many_channels_without_users_are_given_up_early() {
-        let (mut table, now) = (Table::default(), Instant::now());
+        let (mut table, now) = (connected(), Instant::now());
         for number in 0..LINGERING_MAX + 5 {
             enter(&mut table, &number.to_string());
         }

@@ -29,6 +29,12 @@ impl Relay {
         self.subscribe.notify_one();
     }
 
+    /// The subscriber's connection is lost.
+    pub(in crate::cluster) fn subscriber_is_down(&self) {
+        self.go_away("the subscriber's connection is lost");
+        self.state.lock().table.disconnect();
+    }
+
     /// A publisher's connection is there.
     pub(in crate::cluster) fn publisher_is_up(&self) {
         self.probe.notify_one();
@@ -37,11 +43,11 @@ impl Relay {
     /// Redis is away: all that waits for it is delivered here, in order, and nobody waits any more.
     pub(in crate::cluster) fn go_away(&self, why: &str) {
         let mut state = self.state.lock();
-        state.table.release();
         if !state.is_up {
-            return;
+            return; // then nobody waits for a subscription either
         }
         state.is_up = false;
+        state.table.release();
         state.away_since = Instant::now();
         let pending = state.ledger.begin_epoch();
         self.metrics.relay.lost.inc_by(pending.len() as u64);
