@@ -50,12 +50,8 @@ impl Receipt {
 impl Answer {
     /// The answer as a packet.
     pub fn packet(&self, receipt: Receipt) -> Arc<Encoded> {
-        let encode = if self.reads_old_acks {
-            socket::old_ack
-        } else {
-            socket::ack
-        };
-        encode(&self.namespace, self.ack, &[receipt.json()], Box::default())
+        let json = &[receipt.json()];
+        socket::answer(&self.namespace, self.ack, self.reads_old_acks, json, Box::default())
     }
 
     /// Sends it, unless the socket is gone.

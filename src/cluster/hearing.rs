@@ -16,8 +16,6 @@ use super::relay::Relay;
 use super::subscriptions::Purpose;
 use super::wire::{self, Request};
 use crate::hub::{Broadcast, Except, Name, Rooms, Target};
-use crate::metrics::Origin;
-use crate::protocol::socket;
 
 /// How the event by which gateways announce who comes and goes begins; no client can publish one of this name.
 const PRESENCE: &str = r#"["presence","#;
@@ -172,6 +170,7 @@ impl Hearing {
             Some(namespace) => Name::clone(namespace),
             None => Name::from(&*message.namespace),
         };
+        let packet = message.packet();
         let mut except = Except {
             sender: None,
             rooms: message.except.into_vec(),
@@ -188,17 +187,14 @@ impl Hearing {
         let broadcast = Broadcast {
             target: Rooms::from_list(rooms).map_or(Target::Namespace, Target::Rooms),
             except,
-            packet: socket::event(&namespace, &[&message.json], message.attachments.into()),
+            packet,
             namespace,
             is_volatile: message.volatile,
         };
         if publisher == Publisher::Gateway && message.json.starts_with(PRESENCE) {
             return Some(Heard::Presence(Box::new((broadcast, message.json))));
         }
-        match relay.hub.try_reserve_foreign(&broadcast) {
-            Ok(reservation) => relay.hub.broadcast(broadcast, reservation, Origin::Cluster),
-            Err(_) => relay.metrics.relay.lost.inc(), // whoever reads from Redis waits for nobody
-        }
+        relay.hub.broadcast_foreign(broadcast);
         None
     }
 }

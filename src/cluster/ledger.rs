@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use compact_str::{CompactString, format_compact};
 use rand::distr::{Alphanumeric, SampleString as _};
 
-use crate::hub::{Broadcast, Reservation};
+use crate::hub::{Broadcast, Hub, Reservation};
 use crate::metrics::Origin;
 
 /// Characters by which one run of one node is known.
@@ -21,6 +21,13 @@ pub(super) struct Pending {
     pub(super) broadcast: Broadcast,
     pub(super) reservation: Reservation,
     pub(super) origin: Origin,
+}
+
+impl Pending {
+    /// Delivers it to the members here.
+    pub(super) fn deliver(self, hub: &Hub) {
+        hub.broadcast(self.broadcast, self.reservation, self.origin);
+    }
 }
 
 /// Messages by number, oldest first, and what messages of ours are called.

@@ -16,7 +16,7 @@ use crate::metrics::{Metrics, Tally};
 
 /// Units that may wait in the queues: a unit a KiB and at least four a broadcast, so that at most 16,384 broadcasts
 /// and 64 MiB wait.
-pub(super) const UNITS_MAX: u32 = 65_536;
+pub const UNITS_MAX: u32 = 65_536;
 
 const UNITS_MIN: u32 = 4;
 
@@ -46,9 +46,9 @@ impl Queued {
     }
 }
 
-/// Units that a broadcast takes in the queues.
-pub(super) fn units(broadcast: &Broadcast) -> u32 {
-    let units = u32::try_from(broadcast.bytes() / UNIT_BYTES).unwrap_or(UNITS_MAX);
+/// Units that so many bytes take in the queues.
+pub fn units(bytes: usize) -> u32 {
+    let units = u32::try_from(bytes / UNIT_BYTES).unwrap_or(UNITS_MAX);
     units.clamp(UNITS_MIN, UNITS_MAX)
 }
 

@@ -24,6 +24,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 pub use acks::{Acks, Asked, Reply};
+pub use delivery::{UNITS_MAX, units};
 pub use shard::{Described, Facts, Kick, Moved, MovedSocket, NewSocket};
 pub use target::{Broadcast, Except, Rooms, Sender, Target};
 
@@ -88,8 +89,8 @@ impl Hub {
         let hub = Self {
             shards,
             queues: Mutex::new(queues.into()),
-            room: Arc::new(Semaphore::new(delivery::UNITS_MAX as usize)),
-            foreign_room: Arc::new(Semaphore::new(delivery::UNITS_MAX as usize)),
+            room: Arc::new(Semaphore::new(UNITS_MAX as usize)),
+            foreign_room: Arc::new(Semaphore::new(UNITS_MAX as usize)),
             next: AtomicUsize::new(0),
             acks: Arc::default(),
             metrics,
@@ -152,12 +153,16 @@ impl Hub {
 
     /// Puts everybody in a target into rooms, as another server or an application asks; those whose rooms that changed.
     pub fn join_others(&self, selection: &Selection<'_>, rooms: &[CompactString]) -> Vec<MovedSocket> {
-        self.each_shard(|id, shard, moved| shard.join_others(id, selection, rooms, moved))
+        self.each_shard(|id, shard, moved| {
+            shard.change_others(id, selection, moved, |state, slot| state.enter(slot, rooms))
+        })
     }
 
     /// Takes everybody in a target out of rooms; those whose rooms that changed.
     pub fn leave_others(&self, selection: &Selection<'_>, rooms: &[CompactString]) -> Vec<MovedSocket> {
-        self.each_shard(|id, shard, moved| shard.leave_others(id, selection, rooms, moved))
+        self.each_shard(|id, shard, moved| {
+            shard.change_others(id, selection, moved, |state, slot| state.exit(slot, rooms))
+        })
     }
 
     /// Tells everybody in a target to go: their tasks find it by [`take_kick`](Self::take_kick).
@@ -218,7 +223,7 @@ impl Hub {
     /// # Errors
     /// When too much waits already.
     pub fn try_reserve(&self, broadcast: &Broadcast) -> Result<Reservation, Full> {
-        let permit = Arc::clone(&self.room).try_acquire_many_owned(delivery::units(broadcast));
+        let permit = Arc::clone(&self.room).try_acquire_many_owned(units(broadcast.bytes()));
         permit.map(Reservation).map_err(|_| Full)
     }
 
@@ -227,14 +232,22 @@ impl Hub {
     /// # Errors
     /// When too much of that waits already.
     pub fn try_reserve_foreign(&self, broadcast: &Broadcast) -> Result<Reservation, Full> {
-        let permit = Arc::clone(&self.foreign_room).try_acquire_many_owned(delivery::units(broadcast));
+        let permit = Arc::clone(&self.foreign_room).try_acquire_many_owned(units(broadcast.bytes()));
         permit.map(Reservation).map_err(|_| Full)
+    }
+
+    /// Delivers a broadcast of another node; one for which there is no room is lost, as who hears of it waits for nobody.
+    pub fn broadcast_foreign(&self, broadcast: Broadcast) {
+        match self.try_reserve_foreign(&broadcast) {
+            Ok(reservation) => self.broadcast(broadcast, reservation, Origin::Cluster),
+            Err(_) => self.metrics.relay.lost.inc(),
+        }
     }
 
     /// Room for a broadcast of this node; waits while too much waits.
     pub async fn reserve(&self, broadcast: &Broadcast) -> Reservation {
         let permit = Arc::clone(&self.room)
-            .acquire_many_owned(delivery::units(broadcast))
+            .acquire_many_owned(units(broadcast.bytes()))
             .await;
         Reservation(permit.expect("the semaphore is never closed"))
     }

@@ -46,6 +46,16 @@ pub struct Except {
     pub rooms: Vec<CompactString>,
 }
 
+impl Except {
+    /// This socket alone.
+    pub fn sender(key: SocketKey, id: &SocketId) -> Self {
+        Self {
+            sender: Some(Sender { key, id: id.clone() }),
+            rooms: Vec::new(),
+        }
+    }
+}
+
 /// A socket of this node that sends something to others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sender {

@@ -220,6 +220,18 @@ pub fn old_ack(namespace: &str, id: u64, json: &[&str], attachments: Box<[Bytes]
     packet([kind, kind], namespace, &id.to_compact_string(), json, attachments)
 }
 
+/// The answer to a client's event in the form that the client reads.
+pub fn answer(
+    namespace: &str,
+    id: u64,
+    reads_old_acks: bool,
+    json: &[&str],
+    attachments: Box<[Bytes]>,
+) -> Arc<Encoded> {
+    let encode = if reads_old_acks { old_ack } else { ack };
+    encode(namespace, id, json, attachments)
+}
+
 /// Takes a client out of a namespace; it does not come back by itself.
 pub fn disconnect(namespace: &str) -> Arc<Encoded> {
     packet(["41", ""], namespace, "", &[], Box::default())

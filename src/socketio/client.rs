@@ -21,7 +21,7 @@ use super::rules::Rules;
 use super::values::Values;
 use super::waiting::{Step, Waits};
 use crate::engine::{Event, Session};
-use crate::hub::{Except, Kick, Name, Reply, Sender, ShardId, SocketKey};
+use crate::hub::{Except, Kick, Name, Reply, ShardId, SocketKey};
 use crate::limits::Bucket;
 use crate::metrics::Origin;
 use crate::protocol::engine::Message;
@@ -87,13 +87,7 @@ impl Socket {
 
     /// Leaves this socket out of what it sends.
     pub(super) fn excepted(&self) -> Except {
-        Except {
-            sender: Some(Sender {
-                key: self.key,
-                id: self.id.clone(),
-            }),
-            rooms: Vec::new(),
-        }
+        Except::sender(self.key, &self.id)
     }
 
     pub(super) fn values(&self) -> Values<'_> {

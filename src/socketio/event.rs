@@ -154,12 +154,7 @@ impl Client {
         json: &[&str],
         attachments: Box<[Bytes]>,
     ) -> Option<Arc<Encoded>> {
-        let encode = if self.reads_old_acks {
-            socket::old_ack
-        } else {
-            socket::ack
-        };
-        id.map(|id| encode(namespace, id, json, attachments))
+        id.map(|id| socket::answer(namespace, id, self.reads_old_acks, json, attachments))
     }
 
     pub(super) fn send_answer(&mut self, answer: Option<Arc<Encoded>>) {

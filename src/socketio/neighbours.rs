@@ -80,10 +80,7 @@ impl SocketIo {
             self.member_answers
                 .moved(&broadcast.namespace, &moved.room, movement, &moved.socket);
         }
-        match self.hub.try_reserve_foreign(&broadcast) {
-            Ok(reservation) => self.hub.broadcast(broadcast, reservation, Origin::Cluster),
-            Err(_) => self.metrics.relay.lost.inc(), // as every other broadcast that comes from others
-        }
+        self.hub.broadcast_foreign(broadcast);
     }
 
     /// A gateway is there, anew or again: it may have heard nothing for a while, and we nothing of it.

@@ -7,7 +7,7 @@ use compact_str::CompactString;
 use super::SocketIo;
 use super::announce::{self, Movement};
 use crate::cluster::{Act, Command, Heard, Hearing, Live};
-use crate::hub::{Except, Kick, MovedSocket, Name, Selection, Sender};
+use crate::hub::{Except, Kick, MovedSocket, Name, Selection};
 use crate::metrics::Origin;
 
 /// Does what comes from other servers, in order, for as long as the node runs.
@@ -108,13 +108,7 @@ impl SocketIo {
         if !self.namespaces.announces(namespace) {
             return;
         }
-        let except = Except {
-            sender: Some(Sender {
-                key: moved.key,
-                id: moved.id.clone(),
-            }),
-            rooms: Vec::new(),
-        };
+        let except = Except::sender(moved.key, &moved.id);
         for presence in announce::movement(namespace, moved.shown_id.as_str(), &except, movement, &moved.changed) {
             let _ = self.cluster.try_broadcast(presence, Origin::Cluster, None); // nobody can wait here
         }

@@ -54,8 +54,7 @@ impl Relay {
         let waiting = pending.len();
         if self.serves_alone {
             for (_, pending) in pending {
-                self.hub
-                    .broadcast(pending.broadcast, pending.reservation, pending.origin);
+                pending.deliver(&self.hub);
             }
         }
         drop(state);
@@ -81,8 +80,7 @@ impl Relay {
         self.metrics.relay.latency.observe(latency.as_secs_f64());
         for pending in state.ledger.give_up_before(probe.answered) {
             self.metrics.relay.lost.inc();
-            self.hub
-                .broadcast(pending.broadcast, pending.reservation, pending.origin);
+            pending.deliver(&self.hub);
         }
         if state.is_up || !state.is_subscribed || !self.redis.is_publisher_up() {
             return false;

@@ -29,16 +29,9 @@ use super::redis::Redis;
 use super::routes::{Line, Routes};
 use super::subscriptions::{Confirmation, Purpose, Table};
 use super::wire;
-use crate::hub::{Broadcast, Hub, Reservation, Target};
+use crate::hub::{Broadcast, Hub, Reservation, Target, UNITS_MAX, units};
 use crate::metrics::{Metrics, Origin};
 use crate::protocol::ids::IdGenerator;
-
-/// What may wait to be published, and for Redis' answers: a unit a KiB and at least four a broadcast, as in the hub.
-const UNITS_MAX: u32 = 65_536;
-
-const UNITS_MIN: u32 = 4;
-
-const UNIT_BYTES: usize = 1024;
 
 /// The node's way to Redis and back.
 #[derive(Debug)]
@@ -56,6 +49,7 @@ pub(super) struct Relay {
     serves_alone: bool,
     state: Mutex<State>,
     outgoing: mpsc::UnboundedSender<Outgoing>, // bounded by `room`
+    /// What may wait to be published and for Redis' answers, in units of the hub.
     room: Arc<Semaphore>,
     /// The table of subscriptions may want something.
     subscribe: Notify,
@@ -196,7 +190,7 @@ impl Relay {
     pub(super) fn try_reserve(&self, broadcast: &Broadcast) -> Option<Room> {
         let reservation = self.hub.try_reserve(broadcast).ok()?;
         let permit = Arc::clone(&self.room)
-            .try_acquire_many_owned(units_of(broadcast.bytes()))
+            .try_acquire_many_owned(units(broadcast.bytes()))
             .ok()?;
         Some(Room { reservation, permit })
     }
@@ -204,7 +198,7 @@ impl Relay {
     /// The same, but waits while too much waits.
     pub(super) async fn reserve(&self, broadcast: &Broadcast) -> Room {
         let permit = Arc::clone(&self.room)
-            .acquire_many_owned(units_of(broadcast.bytes()))
+            .acquire_many_owned(units(broadcast.bytes()))
             .await;
         Room {
             reservation: self.hub.reserve(broadcast).await,
@@ -269,8 +263,7 @@ impl Relay {
 
     /// Publishes something of our own, behind everything that was published before. False where too much waits already.
     pub(super) fn say(&self, channel: Arc<str>, payload: Bytes) -> bool {
-        let units = units_of(payload.len());
-        let Ok(permit) = Arc::clone(&self.room).try_acquire_many_owned(units) else {
+        let Ok(permit) = Arc::clone(&self.room).try_acquire_many_owned(units(payload.len())) else {
             self.metrics.relay.lost.inc();
             return false;
         };
@@ -370,8 +363,7 @@ impl Relay {
             return (publisher, false);
         };
         for pending in returned {
-            self.hub
-                .broadcast(pending.broadcast, pending.reservation, pending.origin);
+            pending.deliver(&self.hub);
         }
         (publisher, true)
     }
@@ -388,10 +380,4 @@ fn encode(broadcast: &Broadcast) -> Result<Vec<u8>, wire::WireError> {
         except.push(sender.id.as_str().into());
     }
     wire::encode_tail(&broadcast.packet, rooms, &except, broadcast.is_volatile)
-}
-
-/// Units that so many bytes take on their way.
-fn units_of(bytes: usize) -> u32 {
-    let units = u32::try_from(bytes / UNIT_BYTES).unwrap_or(UNITS_MAX);
-    units.clamp(UNITS_MIN, UNITS_MAX)
 }

@@ -55,8 +55,7 @@ impl Relay {
                 let is_pending = published.epoch == state.ledger.epoch() && published.epoch > 0;
                 let pending = is_pending.then(|| state.ledger.give_up(published.number)).flatten();
                 if let Some(pending) = pending.filter(|_| self.serves_alone) {
-                    self.hub
-                        .broadcast(pending.broadcast, pending.reservation, pending.origin);
+                    pending.deliver(&self.hub);
                 }
                 drop(state);
                 self.metrics.relay.lost.inc();

@@ -1,5 +1,7 @@
 //! Broadcasts: `[uid, packet, {rooms, except, flags}]` in MessagePack.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use compact_str::CompactString;
 use rmp::encode::{write_array_len, write_bool, write_map_len, write_str};
@@ -32,21 +34,8 @@ pub struct Broadcast {
 
 impl Broadcast {
     /// The packet that clients get.
-    pub fn packet(&self) -> Encoded {
-        let [open, namespace, close] = match &*self.namespace {
-            "/" => ["", "", ""],
-            namespace => ["", namespace, ","],
-        };
-        let rest = [open, namespace, close, &self.json];
-        if self.attachments.is_empty() {
-            let mut pieces = vec!["42"];
-            pieces.extend(rest);
-            return Encoded::text(&pieces);
-        }
-        let head = format!("45{}-", self.attachments.len());
-        let mut pieces = vec![&*head];
-        pieces.extend(rest);
-        Encoded::with_attachments(&pieces, self.attachments.clone().into())
+    pub fn packet(&self) -> Arc<Encoded> {
+        socket::event(&self.namespace, &[&self.json], self.attachments.clone().into())
     }
 }
 

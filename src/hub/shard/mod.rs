@@ -242,7 +242,7 @@ impl Shard {
 
 impl State {
     /// Enters rooms and returns those that the socket was not in already.
-    fn enter(&mut self, slot: u32, rooms: &[CompactString]) -> Vec<Name> {
+    pub(super) fn enter(&mut self, slot: u32, rooms: &[CompactString]) -> Vec<Name> {
         let mut entered = Vec::new();
         if let Some(socket) = self.sockets.get_mut(slot as usize)
             && let Some(namespace) = self.namespaces.get_mut(&socket.namespace)
@@ -258,7 +258,7 @@ impl State {
     }
 
     /// Leaves rooms and returns those that the socket was in.
-    fn exit(&mut self, slot: u32, rooms: &[CompactString]) -> Vec<Name> {
+    pub(super) fn exit(&mut self, slot: u32, rooms: &[CompactString]) -> Vec<Name> {
         let mut left = Vec::new();
         if let Some(socket) = self.sockets.get_mut(slot as usize)
             && let Some(namespace) = self.namespaces.get_mut(&socket.namespace)

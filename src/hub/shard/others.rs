@@ -70,30 +70,17 @@ impl Shard {
         }
     }
 
-    pub(in crate::hub) fn join_others(
+    /// Changes the rooms of everybody in a target; `change` returns those that did change.
+    pub(in crate::hub) fn change_others(
         &self,
         shard: ShardId,
         selection: &Selection<'_>,
-        rooms: &[CompactString],
         moved: &mut Vec<MovedSocket>,
+        change: impl Fn(&mut State, u32) -> Vec<Name>,
     ) {
         let mut state = self.0.lock();
         for slot in state.select(selection) {
-            let changed = state.enter(slot, rooms);
-            moved.extend(state.moved(shard, slot, changed));
-        }
-    }
-
-    pub(in crate::hub) fn leave_others(
-        &self,
-        shard: ShardId,
-        selection: &Selection<'_>,
-        rooms: &[CompactString],
-        moved: &mut Vec<MovedSocket>,
-    ) {
-        let mut state = self.0.lock();
-        for slot in state.select(selection) {
-            let changed = state.exit(slot, rooms);
+            let changed = change(&mut state, slot);
             moved.extend(state.moved(shard, slot, changed));
         }
     }
