@@ -1,18 +1,22 @@
 /**
- * Real balancers before gateways, round robin without stickiness, and what their logs say of handshakes.
+ * Real balancers before gateways, with the files of deploy/, and what their logs say of handshakes. Only addresses and
+ * directories are a test's own, the format of the logs, and how often a node is asked whether it is ready.
  *
  * Must never signal a process it did not start.
  */
 
+import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { createConnection } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { fileURLToPath } from 'node:url';
 
-import { PORTS } from './nodes.mjs';
 import { place } from './places.mjs';
 import { until } from './until.mjs';
+
+const DEPLOY = path.join(path.dirname(fileURLToPath(import.meta.url)), '../../deploy');
 
 /** Where balancers listen. */
 const PORT = 8080;
@@ -23,6 +27,7 @@ process.on('exit', () => running.forEach((child) => child.kill('SIGKILL')));
 
 /** A balancer that runs. */
 class Balancer {
+  #child;
   #parse;
   #ended = false;
   /** What it said; also of requests, where it does so on its standard output. */
@@ -44,6 +49,7 @@ class Balancer {
   /** Starts it, and waits until it answers. */
   async run(t, program, words) {
     const child = spawn(program, words, { stdio: ['ignore', 'pipe', 'pipe'], cwd: this.directory });
+    this.#child = child;
     running.add(child);
     const ended = new Promise((resolve) => {
       child.once('error', (error) => resolve((this.log += `cannot run ${program}: ${error.message}\n`)));
@@ -61,6 +67,11 @@ class Balancer {
     const answers = () => fetch(`${this.url}/livez`).then(async (answer) => (await answer.arrayBuffer(), answer.ok), () => false);
     await until(() => `${this.name} answers\n${this.log}`, async () => this.#ended || (await answers()));
     if (this.#ended) throw new Error(`${this.name} ended:\n${this.log}`);
+  }
+
+  /** Sends it a signal. */
+  signal(name) {
+    this.#child.kill(name);
   }
 
   /** What became of requests: how many by kind and status, and the lines of handshakes that failed. */
@@ -83,47 +94,72 @@ class Balancer {
   }
 }
 
-/** `[global]` and the rest of HAProxy's configuration for these nodes. */
-const haproxyText = ({ host, directory }, nodes) => `
-global
-  log stdout format raw local0
-  stats socket ${directory}/control level admin
-defaults
-  mode http
-  log global
-  option httplog
-  option redispatch 1
-  retries 3
-  retry-on conn-failure
-  timeout connect 2s
-  timeout client 60s
-  timeout server 60s
-  timeout tunnel 1h
-frontend clients
-  bind ${host}:${PORT}
-  default_backend gateways
-backend gateways
-  balance roundrobin
-  option forwardfor
-  option httpchk GET /readyz
-  http-check expect status 200
-  default-server check inter 250ms fall 1 rise 1
-${nodes.map(({ name, host }) => `  server ${name} ${host}:${PORTS.clients}`).join('\n')}
-`;
+/** The text of a file of deploy/, changed: each `[what, by]`, where `what` must be there. */
+async function shipped(file, changes) {
+  let text = await readFile(path.join(DEPLOY, file), 'utf8');
+  for (const [what, by] of changes) {
+    assert.match(text, what, `${file} has no ${what}`);
+    text = text.replace(what, by);
+  }
+  return text;
+}
 
-/** client [time] frontend backend/server times status bytes - - termination counts queues "request" */
-const HAPROXY_LINE = /^\S+ \[[^\]]+\] \S+ \S+ \S+ (-?\d+) \d+ - - (\S{2})\S* .* "(\S+) (\S+) HTTP/;
+/** Lines like the first of some, each with `what` replaced by a node. */
+const servers = (nodes, what, by) => (lines) => nodes.map((node) => `${lines.split('\n')[0].replace(what, by(node))}\n`).join('');
 
-/** HAProxy, which asks /readyz. `nodes`: `{name, host}`, running or not. */
+/**
+ * HAProxy, which asks /readyz, four times a second here. `nodes`: `{name, host}`, running or not.
+ */
 export async function startHaproxy(t, nodes) {
   const directory = await mkdtemp(path.join(tmpdir(), 'roomcast-haproxy-'));
   const balancer = new Balancer('HAProxy', place(), directory, (line) => {
-    const [, status, ended, , target] = HAPROXY_LINE.exec(line) ?? [];
+    const [, status, ended, target] = /^request (-?\d+) (\S+) (\S+)/.exec(line) ?? [];
     return target && { target, status: Number(status), isAborted: ended.startsWith('C') };
   });
   balancer.isUp = async (node) => (await states(balancer)).get(node.name)?.startsWith('UP') === true;
-  await writeFile(path.join(directory, 'haproxy.cfg'), haproxyText(balancer, nodes));
+  const text = await shipped('haproxy.cfg', [
+    [/^global$/m, `global\n    stats socket ${directory}/control level admin`],
+    [/^( *)log-format .*$/m, '    log-format "request %ST %ts %HU"'],
+    [/\binter 1s fall 2 rise 1\b/, 'inter 250ms fall 2 rise 1'],
+    [/^ *bind :80$/m, `    bind ${balancer.host}:${PORT}`],
+    [/^( *server .*\n)+/m, servers(nodes, /gateway-\d gateway-\d(?=:3000)/, ({ name, host }) => `${name} ${host}`)],
+  ]);
+  await writeFile(path.join(directory, 'haproxy.cfg'), text);
   await balancer.run(t, 'haproxy', ['-db', '-f', 'haproxy.cfg']);
+  return balancer;
+}
+
+/** The shipped nginx.conf for these nodes. */
+function nginxText({ host, directory }, nodes) {
+  // Where nginx would keep what it does not hold in memory: directories that packages make for root.
+  const kept = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((kind) => `${kind}_temp_path ${directory}/${kind};`);
+  return shipped('nginx.conf', [
+    [/^http \{$/m, `http {\n${kept.join('\n')}\nlog_format requests '$status $request_uri';`],
+    [/^ *access_log .*$/m, `    access_log ${directory}/access.log requests;`],
+    [/^ *listen 80;$/m, `        listen ${host}:${PORT};`],
+    [/^( *server gateway-.*\n)+/m, servers(nodes, /gateway-\d(?=:3000)/, ({ host }) => host)],
+  ]);
+}
+
+/** nginx, which asks nobody and finds out by failing. `reload(nodes)` has it send new clients to other nodes. */
+export async function startNginx(t, nodes) {
+  const directory = await mkdtemp(path.join(tmpdir(), 'roomcast-nginx-'));
+  const file = path.join(directory, 'nginx.conf');
+  const balancer = new Balancer('nginx', place(), directory, (line) => {
+    const [status, target] = line.split(' ');
+    return target && { target, status: Number(status), isAborted: status === '499' };
+  });
+  balancer.lines = () => readFile(path.join(directory, 'access.log'), 'utf8');
+  balancer.reload = async (others) => {
+    const said = (text) => balancer.log.split(text).length - 1;
+    const workers = said('start worker process ');
+    await writeFile(file, await nginxText(balancer, others));
+    balancer.signal('SIGHUP');
+    // Those that were there accept nobody any more, and stay for their WebSockets.
+    await until(() => `nginx reloads\n${balancer.log}`, () => said('gracefully shutting down') >= workers);
+  };
+  await writeFile(file, await nginxText(balancer, nodes));
+  await balancer.run(t, 'nginx', ['-c', file, '-e', 'stderr', '-g', `daemon off; pid ${directory}/nginx.pid; error_log stderr notice;`]);
   return balancer;
 }
 
@@ -136,52 +172,4 @@ async function states(balancer) {
   const rows = text.split('\n').map((line) => line.split(','));
   const status = rows[0].indexOf('status');
   return new Map(rows.filter((row) => row.length > status).map((row) => [row[1], row[status]]));
-}
-
-const nginxText = (host, nodes) => `
-daemon off;
-error_log stderr warn;
-pid nginx.pid;
-worker_processes 1;
-events { worker_connections 4096; }
-http {
-  log_format plain '$status $request_uri';
-  access_log access.log plain;
-  client_body_temp_path body;
-  proxy_temp_path proxy;
-  fastcgi_temp_path fastcgi;
-  uwsgi_temp_path uwsgi;
-  scgi_temp_path scgi;
-  map $http_upgrade $connection_upgrade { default upgrade; "" ""; }
-  upstream gateways {
-${nodes.map(({ host }) => `    server ${host}:${PORTS.clients} max_fails=1 fail_timeout=2s;`).join('\n')}
-  }
-  server {
-    listen ${host}:${PORT};
-    location / {
-      proxy_pass http://gateways;
-      proxy_http_version 1.1;
-      proxy_set_header Host $host;
-      proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-      proxy_set_header Upgrade $http_upgrade;
-      proxy_set_header Connection $connection_upgrade;
-      proxy_connect_timeout 2s;
-      proxy_read_timeout 60s;
-      proxy_buffering off;
-    }
-  }
-}
-`;
-
-/** nginx, which finds out by failing. */
-export async function startNginx(t, nodes) {
-  const directory = await mkdtemp(path.join(tmpdir(), 'roomcast-nginx-'));
-  const balancer = new Balancer('nginx', place(), directory, (line) => {
-    const [status, target] = line.split(' ');
-    return target && { target, status: Number(status), isAborted: status === '499' };
-  });
-  balancer.lines = () => readFile(path.join(directory, 'access.log'), 'utf8');
-  await writeFile(path.join(directory, 'nginx.conf'), nginxText(balancer.host, nodes));
-  await balancer.run(t, 'nginx', ['-p', directory, '-c', 'nginx.conf', '-e', 'stderr']);
-  return balancer;
 }

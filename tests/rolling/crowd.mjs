@@ -49,8 +49,12 @@ export function kinds(count, transports = ['WebSocket only', 'polling, then WebS
 class Participant {
   /** Milliseconds from each loss of the connection to the next one. */
   gaps = [];
-  /** What it never should have met. */
+  /** When it was connected last. */
+  since;
+  /** Disconnects of kinds that should not be, and refused events. */
   complaints = [];
+  /** Attempts to connect that failed. */
+  refusals = [];
   #away;
 
   constructor(t, url, kind, name) {
@@ -58,14 +62,15 @@ class Participant {
     this.client = start(t, url, { ...kind, ...RECONNECTION });
     this.socket = this.client.socket;
     this.socket.on('connect', () => {
-      if (this.#away !== undefined) this.gaps.push(performance.now() - this.#away);
+      this.since = performance.now();
+      if (this.#away !== undefined) this.gaps.push(this.since - this.#away);
       this.#away = undefined;
     });
     this.socket.on('disconnect', (reason) => {
       this.#away = performance.now();
       if (!TRANSPORT_REASONS.has(reason)) this.complaints.push(`${this.name} was disconnected: ${reason}`);
     });
-    this.socket.on('connect_error', (error) => this.complaints.push(`${this.name} was not let in: ${error?.message ?? error}`));
+    this.socket.on('connect_error', (error) => this.refusals.push(`${this.name} was not let in: ${error?.message ?? error}`));
   }
 
   get isThere() {
@@ -75,11 +80,15 @@ class Participant {
 
 /** Is in one room. */
 class Member extends Participant {
+  /** The part of ids that its node has given it. */
+  tag;
+
   constructor(t, url, kind, name, room, ledger) {
     super(t, url, kind, name);
     this.socket.on('connect', () => {
       ledger.joining(this.name, room);
       this.socket.emit('join', room, (answer) => {
+        this.tag = answer?.socket?.slice(0, 4);
         if (answer?.ok === true) ledger.joined(this.name);
         else this.complaints.push(`${this.name} could not join: ${JSON.stringify(answer)}`);
       });
@@ -180,6 +189,15 @@ export class Crowd {
     await until('publishers are connected', () => this.publishers.every((publisher) => publisher.isThere));
   }
 
+  /** These members go for good. */
+  dismiss(condition) {
+    for (const member of this.members.filter(condition)) {
+      this.#ledger.away(member.name);
+      member.client.close();
+    }
+    this.members = this.members.filter((member) => !condition(member));
+  }
+
   /** Nothing more is sent. */
   silence() {
     for (const source of [...this.publishers, ...this.#sources]) source.stop();
@@ -200,9 +218,14 @@ export class Crowd {
     return this.participants.flatMap(({ gaps }) => gaps).sort((a, b) => a - b);
   }
 
-  /** What clients met that they never should; refused connections and reasons of disconnects. */
+  /** What clients met that they never should. */
   get complaints() {
     return this.participants.flatMap(({ complaints }) => complaints);
+  }
+
+  /** Attempts to connect that failed. */
+  get refusals() {
+    return this.participants.flatMap(({ refusals }) => refusals);
   }
 }
 

@@ -64,9 +64,10 @@ export async function ends(node, signal = 'SIGTERM', patience) {
   return { ...end, took: performance.now() - asked };
 }
 
-/** The value of a metric that has this name and these labels, as they stand in the text. */
-export async function metric(node, series) {
+/** The value of a metric, over all its labels. */
+export async function metric(node, name) {
   const answer = await fetch(`${node.adminUrl}/metrics`);
-  const line = (await answer.text()).split('\n').find((text) => text.startsWith(`${series} `));
-  return line === undefined ? undefined : Number(line.slice(series.length + 1));
+  const values = [...(await answer.text()).matchAll(new RegExp(`^${name}(?:\\{.*\\})? (\\S+)$`, 'gm'))];
+  if (values.length === 0) throw new Error(`${node.name} has no ${name}`);
+  return values.reduce((sum, [, value]) => sum + Number(value), 0);
 }

@@ -1,4 +1,4 @@
-/** Waiting for facts that nobody announces. */
+/** Waiting for facts that nobody announces, and ending a test's parts. */
 
 import { setTimeout as pause } from 'node:timers/promises';
 
@@ -17,4 +17,13 @@ export async function until(what, condition, milliseconds) {
   };
   const text = typeof what === 'function' ? what : () => what;
   return within(look(), text, milliseconds).finally(() => (isOver = true));
+}
+
+/** A test whose parts end in the order opposite to that in which they began: clients first, Redis last. */
+export function backwards(t) {
+  const ends = [];
+  t.after(async () => {
+    for (const end of ends.reverse()) await end();
+  });
+  return { after: (end) => void ends.push(end), diagnostic: (text) => t.diagnostic(text) };
 }
