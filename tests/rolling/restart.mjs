@@ -14,10 +14,10 @@ export const transports = forwards() ? undefined : ['WebSocket only'];
  * A cluster behind both balancers with a crowd on it, half behind each, in which publishers publish. `others`: nodes that
  * are not there yet, which HAProxy knows of.
  */
-export async function start(t, { nodes: count = 3, members = 160, publishers = 8, interval = 125, drain, others = [] } = {}) {
+export async function start(t, { nodes: count = 3, members = 160, publishers = 8, interval = 125, drain, asksOften, others = [] } = {}) {
   const redis = await Redis.start(t);
   const nodes = await startNodes(t, redis, count, { drain });
-  const balancers = [await startHaproxy(t, [...nodes, ...others]), await startNginx(t, nodes)];
+  const balancers = [await startHaproxy(t, [...nodes, ...others], { asksOften }), await startNginx(t, nodes)];
   // It takes servers for running until it has asked them.
   for (const node of others) await until(`HAProxy sends nobody to ${node.name}`, async () => !(await balancers[0].isUp(node)));
   const urls = balancers.map(({ url }) => url);

@@ -27,3 +27,13 @@ export function backwards(t) {
   });
   return { after: (end) => void ends.push(end), diagnostic: (text) => t.diagnostic(text) };
 }
+
+/** Runs a program that uses what tests use: it prints what they would say, and ends as they would. */
+export async function byHand(program) {
+  const ends = [];
+  try {
+    await program({ after: (end) => void ends.push(end), diagnostic: (text) => console.log(text) });
+  } finally {
+    for (const end of ends.reverse()) await end();
+  }
+}
