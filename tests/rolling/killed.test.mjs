@@ -6,11 +6,15 @@ import { it } from 'node:test';
 import { connect } from '../cluster/fleet.mjs';
 import { kinds, spread } from './crowd.mjs';
 import { ends } from './nodes.mjs';
+import { Polling } from './polling.mjs';
 import { judge, start } from './restart.mjs';
 import { backwards, until } from './until.mjs';
 
 /** What clients and presence have, by the promise. */
 const [MOST_BACK, ALL_BACK, KNOWN] = [5_000, 15_000, 6_000];
+
+/** Nobody waits longer for a node that is not there; half of it is for a machine that is busy. */
+const REFUSED = 2_000;
 
 it('its clients are back within five seconds, and who is there is known within six', async (test) => {
   const t = backwards(test);
@@ -33,8 +37,13 @@ it('its clients are back within five seconds, and who is there is known within s
   assert.ok(struck.length > crowd.members.length / 6, `the victim has its share of clients, not ${struck.length}`);
   await until('everybody knows of everybody', async () => (await counted(alive[0])).length === watchers.length);
 
+  // One whose requests come to another node, as behind a balancer that is not sticky.
+  const orphan = await Polling.open(victim.url);
+
   const killed = performance.now();
   assert.equal((await ends(victim, 'SIGKILL')).signal, 'SIGKILL');
+  const { status, took } = await orphan.post(nodes[0].url, '40');
+  assert.ok([400, 503].includes(status) && took < REFUSED, `${status} after ${took} ms`);
   const isKnown = async () => {
     const left = alive.every((watcher) => dead.every(({ shown }) => leaves(watcher, shown) === 1));
     return left && (await Promise.all(alive.map(counted))).every((members) => members.length === alive.length);
@@ -51,6 +60,8 @@ it('its clients are back within five seconds, and who is there is known within s
   assert.ok(known < KNOWN, `who is there was known after ${known} ms`);
   assert.deepEqual((await counted(alive[0])).toSorted(), alive.map(({ shown }) => shown).toSorted());
   for (const watcher of alive) assert.deepEqual(dead.filter(({ shown }) => leaves(watcher, shown) !== 1), [], watcher.name);
+  const last = await orphan.poll(nodes[0].url);
+  assert.deepEqual([last.status, JSON.parse(last.body).code], [400, 1]);
   const { complaints } = await judge(t, cluster);
   assert.deepEqual(complaints, []);
   assert.ok(struck.every((member) => member.tag !== tag), 'back on other nodes');
