@@ -56,12 +56,14 @@ export async function startNodes(t, redis, count, options = {}) {
   return nodes;
 }
 
-/** Has it end by a signal: `{code, signal, took}`, milliseconds. */
+/** Has it end by a signal: `{name, code, signal, took, said}`: milliseconds, and what it logged of itself meanwhile. */
 export async function ends(node, signal = 'SIGTERM', patience) {
   const asked = performance.now();
+  const before = node.log.length;
+  const said = () => node.log.slice(before).split('\n').filter((line) => line !== '' && !line.includes(' session: '));
   node.signal(signal);
-  const end = await within(node.ended, () => `${node.name} ends\n${node.log}`, patience);
-  return { ...end, took: performance.now() - asked };
+  const { code, signal: killer } = await within(node.ended, () => `${node.name} ends\n${said().join('\n')}`, patience);
+  return { name: node.name, code, signal: killer, took: performance.now() - asked, said: said() };
 }
 
 /** The value of a metric, over all its labels. */

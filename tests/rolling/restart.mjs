@@ -28,11 +28,11 @@ export async function start(t, { nodes: count = 3, members = 160, publishers = 8
   return { redis, nodes, balancers, urls, transports, crowd, ledger };
 }
 
-/** Has each node leave and come back, the next as soon as the balancer sends clients to it again; `[{code, signal, took}]`. */
+/** Has each node leave and come back, the next as soon as the balancer sends clients to it again; what `ends` says of each. */
 export async function replaceAll({ nodes, balancers: [haproxy] }, { signal, patience } = {}) {
   const found = [];
   for (const node of nodes) {
-    found.push({ name: node.name, ...(await ends(node, signal, patience)) });
+    found.push(await ends(node, signal, patience));
     await node.launch();
     await until(`${haproxy.name} sends clients to ${node.name}`, () => haproxy.isUp(node));
   }
