@@ -44,11 +44,14 @@ export async function freePort(host = '127.0.0.1') {
   return port;
 }
 
-/** The environment without anything that would configure the gateway behind the test's back. */
-function cleanEnvironment() {
+/** The environment without anything that would configure the gateway behind the test's back, and with these variables. */
+function cleanEnvironment(variables) {
   const kept = Object.entries(process.env).filter(([name]) => !name.startsWith('ROOMCAST_'));
-  return { ...Object.fromEntries(kept), RUST_BACKTRACE: '1', ROOMCAST_CLUSTER__LISTEN: '127.0.0.1:0' };
+  return { ...Object.fromEntries(kept), RUST_BACKTRACE: '1', ...variables };
 }
+
+/** Many gateways on one machine cannot all have the default port for each other. */
+const ANY_PORT = { ROOMCAST_CLUSTER__LISTEN: '127.0.0.1:0' };
 
 /** A running gateway. */
 export class Gateway {
@@ -71,11 +74,11 @@ export class Gateway {
    * Starts one and waits until it is ready.
    * `server`, `admin`, `drain`: lines for these sections; `rest`: whole sections and [[namespace]] tables.
    * `host`: the address it listens on, on `ports` (clients', admin's) or free ones. `inside`: a command that runs the
-   * `binary` somewhere else.
+   * `binary` somewhere else; `variables` of its environment.
    */
-  static async start({ server = '', admin = '', drain = AT_ONCE, rest = '', host = '127.0.0.1', ports, inside = [], binary = BINARY } = {}) {
+  static async start({ server = '', admin = '', drain = AT_ONCE, rest = '', host = '127.0.0.1', ports, inside = [], binary = BINARY, variables = ANY_PORT } = {}) {
     const directory = await mkdtemp(path.join(tmpdir(), 'roomcast-test-'));
-    const gateway = new Gateway(directory, { server, admin, drain, rest }, { host, command: [...inside, binary] });
+    const gateway = new Gateway(directory, { server, admin, drain, rest }, { host, command: [...inside, binary], variables });
     for (let attempt = 1; ; attempt += 1) {
       [gateway.port, gateway.adminPort] = ports ?? [await freePort(host), await freePort(host)];
       try {
@@ -124,7 +127,7 @@ ${rest}
     const [program, ...words] = this.#place.command;
     const child = spawn(program, [...words, 'serve', '--config', file], {
       cwd: this.#directory,
-      env: cleanEnvironment(),
+      env: cleanEnvironment(this.#place.variables),
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     this.#child = child;

@@ -36,6 +36,7 @@ export async function startNode(t, redis, { name, drain = QUICK_DRAIN, host = pl
     ports: [PORTS.clients, PORTS.admin],
     binary,
     inside,
+    variables: {},
     admin,
     server: 'trusted_proxies = ["127.0.0.0/8"]',
     drain: Object.entries(drain).map(([key, value]) => `${key} = "${value}"`).join('\n'),
