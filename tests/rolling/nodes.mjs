@@ -45,6 +45,8 @@ export async function startNode(t, redis, { name, drain = QUICK_DRAIN, host = pl
   t.after(async () => {
     if (node.isRunning) node.signal('SIGKILL');
     await node.ended;
+    // Above all where it took Redis for away: what it missed then is nobody's fault but the machine's.
+    for (const line of node.log.split('\n').filter((text) => / (WARN|ERROR) /.test(text))) t.diagnostic(`${name}: ${line}`);
     await node.remove();
   });
   return Object.assign(node, { name, host });
