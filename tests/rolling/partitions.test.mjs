@@ -44,6 +44,8 @@ async function cluster(t, gateways = 2) {
   }
   for (const { client } of talkers) await client.done('join', 'room');
   t.after(() => talkers.forEach((talker) => talker.stop()));
+  // A connection to a host that stays away would never end.
+  t.after(() => hosts.forEach((host) => host.heal()));
   return { redis, hosts, nodes, talkers };
 }
 
