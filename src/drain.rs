@@ -110,6 +110,7 @@ impl Drain {
             match (wished, left) {
                 (Wish::Serve, _) => return None,
                 (Wish::LeaveNow, _) => return Some(self.cut().await),
+                (Wish::Leave, Some(Ended::Cut)) => return Some(Ended::Cut), // who does not go by then is not waited for again
                 (Wish::Leave, Some(ended)) if self.is_empty() => return Some(ended),
                 (Wish::Leave, Some(_)) => {
                     leaving.set(self.leave(Duration::ZERO)); // who came while the node stayed
@@ -193,6 +194,10 @@ impl Drain {
 
     async fn emptied(&self) {
         while !self.is_empty() {
+            // Balancers that ask nobody send requests for sessions of other nodes until the end.
+            if self.engine.directory().is_empty() {
+                self.passengers().for_each(|leaver| leaver.end(Reason::Draining));
+            }
             tokio::time::sleep(STEP / 5).await;
         }
     }

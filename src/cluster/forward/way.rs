@@ -44,6 +44,9 @@ const KEPT: [HeaderName; 11] = [
 /// Time for an owner to say what becomes of an upgrade.
 const UPGRADE_PATIENCE: Duration = Duration::from_secs(5);
 
+/// Time after which an owner is told again to let a poll go.
+const RELEASE_INTERVAL: Duration = Duration::from_millis(200);
+
 /// The open way to another node.
 #[derive(Debug)]
 pub struct Way {
@@ -126,12 +129,16 @@ impl Way {
         Some(response.map(Body::Right))
     }
 
-    /// Waits until this node leaves, and lets the owner answer the poll then.
+    /// Waits until this node leaves, and lets the owner answer the poll then: again and again, as our word may come to it
+    /// before the poll does.
     async fn released(&self, sid: Option<Sid>, ending: oneshot::Receiver<()>) -> std::convert::Infallible {
         if let (Ok(()), Some(sid)) = (ending.await, sid) {
-            let mut connection = self.connection.clone();
-            let secrets = &self.forwarder.secrets;
-            connection.tell(Purpose::Release, sid.as_str(), secrets).await;
+            loop {
+                let mut connection = self.connection.clone();
+                let secrets = &self.forwarder.secrets;
+                connection.tell(Purpose::Release, sid.as_str(), secrets).await;
+                tokio::time::sleep(RELEASE_INTERVAL).await;
+            }
         }
         std::future::pending().await
     }
