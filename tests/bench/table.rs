@@ -43,10 +43,10 @@ impl Table {
             }
             let [one, other] = [&row.ways[0], &row.ways[1]];
             let ratio = quantile(other, 0.5) / quantile(one, 0.5);
-            let ratio = if ratio.is_finite() {
+            let ratio = if (0.01..100.0).contains(&ratio) {
                 format!("{ratio:.2}")
             } else {
-                "–".into()
+                "–".into() // one of both is nothing
             };
             let _ = writeln!(
                 text,

@@ -157,7 +157,7 @@ impl Way<'_> {
         }
         let sum: f64 = (0..2).map(|at| after[at] - before[at]).sum();
         add(&format!("processor of both, µs per {unit}"), sum * 1e6 / count);
-        add(&format!("{unit} per second"), count / seconds);
+        add("rate, per second", count / seconds);
         times.sort_by(f64::total_cmp);
         add("time, median, µs", quantile(&times, 0.5));
         add("time, 99 %, µs", quantile(&times, 0.99));
