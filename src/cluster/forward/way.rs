@@ -185,11 +185,11 @@ impl Way {
                 let owner = theirs.await.ok()?.downcast::<TokioIo<TcpStream>>().ok()?;
                 let client = End {
                     stream: client.io.into_inner().into_stream(),
-                    early: client.read_buf.into(),
+                    early: client.read_buf.to_vec(), // not `into`: that would keep hyper's buffer
                 };
                 let owner = End {
                     stream: Stream::Tcp(owner.io.into_inner()),
-                    early: owner.read_buf.into(),
+                    early: owner.read_buf.to_vec(),
                 };
                 Some((client, owner))
             };
