@@ -110,7 +110,6 @@ impl Drain {
             match (wished, left) {
                 (Wish::Serve, _) => return None,
                 (Wish::LeaveNow, _) => return Some(self.cut().await),
-                (Wish::Leave, Some(Ended::Cut)) => return Some(Ended::Cut), // who does not go by then is not waited for again
                 (Wish::Leave, Some(ended)) if self.is_empty() => return Some(ended),
                 (Wish::Leave, Some(_)) => {
                     leaving.set(self.leave(Duration::ZERO)); // who came while the node stayed
@@ -119,7 +118,12 @@ impl Drain {
                 (Wish::Drain, _) | (Wish::Leave, None) => {}
             }
             tokio::select! {
-                ended = &mut leaving, if left.is_none() => left = Some(ended),
+                ended = &mut leaving, if left.is_none() => {
+                    if wished == Wish::Leave {
+                        return Some(ended);
+                    }
+                    left = Some(ended);
+                }
                 changed = wish.changed() => if changed.is_err() { return Some(self.cut().await) },
             }
         }
@@ -194,11 +198,17 @@ impl Drain {
 
     async fn emptied(&self) {
         while !self.is_empty() {
-            // Balancers that ask nobody send requests for sessions of other nodes until the end.
-            if self.engine.directory().is_empty() {
-                self.passengers().for_each(|leaver| leaver.end(Reason::Draining));
-            }
+            self.passengers().for_each(|late| late.end(Reason::Draining));
             tokio::time::sleep(STEP / 5).await;
+        }
+    }
+
+    /// Lets go of whoever still comes to go through this node, for as long as it is polled: balancers that ask nobody send
+    /// requests for sessions of other nodes until the end.
+    pub async fn let_go_of_the_last(&self) {
+        loop {
+            self.passengers().for_each(|late| late.end(Reason::Draining));
+            tokio::time::sleep(STEP).await;
         }
     }
 }
