@@ -193,6 +193,11 @@ impl Server {
         self.admin.address().unwrap_or_else(nowhere)
     }
 
+    /// Where other gateways pass requests on to this one; `None` for a node that is alone.
+    pub fn peers_addr(&self) -> Option<SocketAddr> {
+        self.peers.as_ref().and_then(Listener::address)
+    }
+
     /// A handle that stops this server.
     pub fn stopper(&self) -> Stopper {
         Stopper(self.wish.clone())
@@ -230,7 +235,11 @@ impl Server {
         listeners.shutdown().await;
         closing.send_replace(true);
         if ended == Ended::Clean {
-            let _ = tokio::time::timeout(LAST_ANSWERS, closing.closed()).await;
+            tokio::select! {
+                () = closing.closed() => {}
+                () = drain.let_go_of_the_last() => {}
+                () = tokio::time::sleep(LAST_ANSWERS) => {}
+            }
         }
         parts.cluster.leave().await;
         info!(clean = ended == Ended::Clean, "stopped");

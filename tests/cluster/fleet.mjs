@@ -26,7 +26,7 @@ export function fleet(kinds, options) {
   after(async () => {
     const failures = [];
     // All of them, whatever one says: a process that is left would keep the run from ending.
-    for (const end of ends.reverse()) await end().catch((error) => failures.push(error));
+    for (const end of ends.reverse()) await Promise.resolve().then(end).catch((error) => failures.push(error));
     if (failures.length > 0) throw failures[0];
   });
   return cluster;
