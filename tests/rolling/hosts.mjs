@@ -32,7 +32,8 @@ let hosts = 0;
 function makeSwitch() {
   if (isMade) return;
   isMade = true;
-  ip('link add switch type bridge');
+  // With an address of its own: else it takes one of a host's, and another one when that host ends, unknown to the rest.
+  ip('link add switch address 02:00:00:00:00:01 type bridge');
   for (const own of [HERE, REDIS]) ip(`address add ${own}/24 dev switch`);
   ip('link set switch up');
 }
@@ -48,10 +49,12 @@ export class Host {
     const host = new Host();
     hosts += 1;
     host.address = address(10 + hosts);
+    const port = `port${hosts}`;
     // A network lives as long as a process in it.
     const holder = spawn('unshare', ['--net', 'sleep', '600'], { stdio: 'ignore' });
     running.add(holder);
     t.after(async () => {
+      ip(`link delete ${port}`); // the system would do so, some seconds later
       const ended = once(holder, 'close');
       holder.kill('SIGKILL');
       await ended;
@@ -60,8 +63,8 @@ export class Host {
     host.#network = `/proc/${holder.pid}/ns/net`;
     const ours = await readlink('/proc/self/ns/net');
     await until('the host has a network', async () => (await readlink(host.#network)) !== ours);
-    ip(`link add port${hosts} type veth peer name eth0 netns ${holder.pid}`);
-    ip(`link set port${hosts} master switch up`);
+    ip(`link add ${port} type veth peer name eth0 netns ${holder.pid}`);
+    ip(`link set ${port} master switch up`);
     host.#run(['ip', 'link', 'set', 'lo', 'up']);
     host.#run(['ip', 'address', 'add', `${host.address}/24`, 'dev', 'eth0']);
     host.#run(['ip', 'link', 'set', 'eth0', 'up']);

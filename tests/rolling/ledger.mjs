@@ -96,8 +96,8 @@ export class Ledger {
   /**
    * What there is to say in the end, once nobody is `waiting`: `complaints`, in words, and numbers.
    * `missed`: deliveries that members missed because they were away; `cut`: those of them that were on their way when the
-   * connection went, the earliest of them taken `before` milliseconds earlier. `unknown`: messages of which their publisher never heard whether they were taken. `total`: members must
-   * agree on one order.
+   * connection went, the earliest of them taken `before` milliseconds earlier. `unknown`: messages of which their publisher
+   * never heard whether they were taken. `total`: members must agree on one order.
    */
   verdict({ total = true } = {}) {
     const report = { sent: 0, unknown: 0, heard: 0, missed: 0, cut: 0, before: 0, stays: 0, complaints: [] };

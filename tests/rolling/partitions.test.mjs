@@ -155,7 +155,8 @@ async function throughPartition(t, { talkers, nodes: [struck] }, { cut, heal, ti
   await Promise.all([own[0], others[0]].map((talker) => until('everybody is counted again', () => isCounted(talker))));
   const counted = performance.now() - healedAt;
   const slowest = Math.max(...own.flatMap(({ answers }) => answers.map(({ took }) => took)));
-  t.diagnostic(`found after ${Math.round(found)} ms, slowest answer ${Math.round(slowest)} ms, all is well ${Math.round(healed)} ms after, everybody counted ${Math.round(counted)} ms after`);
+  const [first, second, third, fourth] = [found, slowest, healed, counted].map(Math.round);
+  t.diagnostic(`found after ${first} ms, slowest answer ${second} ms, all is well ${third} ms after, everybody counted ${fourth} ms after`);
   await allHeard(talkers);
   assertOrder(talkers);
   assert.ok(others.every(({ answers }) => answers.every(({ local }) => !local)), 'the others have Redis');
