@@ -107,8 +107,8 @@ class Cluster:
         """Types a command, and waits for what it leads to; keeps count of the processes."""
         self.types(f"{command}\n")
         self.says(answer)
-        self.types("status\n")
         seen = self.text.count("logs ")
+        self.types("status\n")
         until("the status", lambda: self.text.count("logs ") > seen)
         self.processes |= {int(number) for number in re.findall(r"process (\d+)", self.text)}
 
