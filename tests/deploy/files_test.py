@@ -214,7 +214,7 @@ class Kubernetes(unittest.TestCase):
         self.assertEqual([probe["path"] for probe in probes], ["/livez", "/readyz", "/livez"])
         self.assertEqual({probe["port"] for probe in probes}, {"admin"})
         services = [one for one in manifests() if one["kind"] == "Service" and one["metadata"]["name"] != "redis"]
-        self.assertEqual([one["spec"]["ports"][0]["targetPort"] for one in services], ["clients", "admin"])
+        self.assertEqual({one["spec"]["ports"][0]["targetPort"] for one in services}, {"clients", "admin"})
         backend = manifest("Ingress")["spec"]["rules"][0]["http"]["paths"][0]["backend"]["service"]
         self.assertEqual(backend, {"name": "roomcast", "port": {"name": "http"}})
 
