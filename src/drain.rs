@@ -1,5 +1,7 @@
 //! Leaving without being missed: not ready, then connections closed evenly, then whatever is left.
 
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand::seq::SliceRandom as _;
@@ -8,7 +10,9 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use crate::engine::Engine;
+use crate::cluster::{Cluster, Passenger};
+use crate::engine::{Engine, Outbox};
+use crate::metrics::Metrics;
 use crate::ops::health::Health;
 use crate::reason::Reason;
 use crate::units::Span;
@@ -33,14 +37,16 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// What somebody wants the node to do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Stop {
-    /// Go on.
+pub enum Wish {
+    /// To serve clients.
     #[default]
-    No,
-    /// Leave without being missed.
+    Serve,
+    /// To serve nobody, but to stay.
     Drain,
-    /// Leave at once.
-    Now,
+    /// To leave without being missed.
+    Leave,
+    /// To leave at once.
+    LeaveNow,
 }
 
 /// How the node left.
@@ -52,72 +58,151 @@ pub enum Ended {
     Cut,
 }
 
-/// Takes the node out of service as `config` says; at once when `stop` says so.
-pub async fn drain(config: &Config, engine: &Engine, health: &Health, stop: &mut watch::Receiver<Stop>) -> Ended {
-    health.draining();
-    if *stop.borrow() < Stop::Now {
-        let leave = leave(config, engine);
-        tokio::select! {
-            ended = leave => if ended == Ended::Clean { return ended },
-            _ = stop.wait_for(|stop| *stop == Stop::Now) => {}
+/// What there is to take out of service.
+#[derive(Debug)]
+pub struct Drain {
+    /// When.
+    pub config: Config,
+    /// Its own sessions.
+    pub engine: Arc<Engine>,
+    /// What goes through it to sessions of other nodes.
+    pub cluster: Arc<Cluster>,
+    /// What balancers ask.
+    pub health: Arc<Health>,
+    /// What operators see.
+    pub metrics: Arc<Metrics>,
+}
+
+/// Somebody whom a node that leaves has to let go.
+enum Leaver {
+    Session(Arc<Outbox>),
+    Passenger(Passenger),
+}
+
+impl Drain {
+    /// Does what is wished until the node has left.
+    pub async fn run(&self, wish: &mut watch::Receiver<Wish>) -> Ended {
+        loop {
+            let _ = wish.wait_for(|wish| *wish != Wish::Serve).await;
+            self.set(true);
+            if let Some(ended) = self.drain(wish).await {
+                return ended;
+            }
+            info!("serving again");
+            self.set(false);
         }
     }
-    let left = end_all(engine, Reason::Shutdown);
-    if left == 0 {
-        return Ended::Clean;
-    }
-    warn!(connections = left, "connections are cut");
-    let _ = tokio::time::timeout(LAST_WORDS, emptied(engine)).await;
-    Ended::Cut
-}
 
-/// The three moments of `config`.
-async fn leave(config: &Config, engine: &Engine) -> Ended {
-    let start = Instant::now();
-    info!(connections = engine.directory().len(), delay = %config.delay, spread = %config.spread, "draining");
-    tokio::time::sleep_until(start + config.delay.0).await;
-    engine.refuse_handshakes();
-    let deadline = start + config.timeout.0;
-    let _ = tokio::time::timeout_at(deadline, spread(config.spread.0, engine)).await;
-    // Whoever was in the middle of a handshake.
-    end_all(engine, Reason::Draining);
-    match tokio::time::timeout_at(deadline, emptied(engine)).await {
-        Ok(()) => Ended::Clean,
-        Err(_) => Ended::Cut,
-    }
-}
-
-/// Closes what is connected now, evenly over `time` and in random order. A node without connections does not wait.
-async fn spread(time: Duration, engine: &Engine) {
-    let mut outboxes = engine.directory().outboxes();
-    outboxes.shuffle(&mut rand::rng());
-    let (start, total) = (Instant::now(), outboxes.len());
-    while !outboxes.is_empty() {
-        let share = if time.is_zero() {
-            1.0
-        } else {
-            start.elapsed().as_secs_f64() / time.as_secs_f64()
-        };
-        let left = (total as f64 * (1.0 - share.min(1.0))) as usize;
-        for outbox in outboxes.drain(left.min(outboxes.len())..) {
-            outbox.end(Reason::Draining);
-        }
-        if !outboxes.is_empty() {
-            tokio::time::sleep(STEP.min(time)).await;
+    fn set(&self, is_draining: bool) {
+        self.health.set_draining(is_draining);
+        self.metrics.draining.set(is_draining.into());
+        if !is_draining {
+            self.engine.refuse_handshakes(false);
         }
     }
-}
 
-fn end_all(engine: &Engine, reason: Reason) -> usize {
-    let outboxes = engine.directory().outboxes();
-    for outbox in &outboxes {
-        outbox.end(reason);
+    /// Drains until the node may leave; `None` where it is to serve again before that.
+    async fn drain(&self, wish: &mut watch::Receiver<Wish>) -> Option<Ended> {
+        let mut leaving = pin!(self.leave(self.config.delay.0));
+        let mut left = None;
+        loop {
+            let wished = *wish.borrow_and_update();
+            match (wished, left) {
+                (Wish::Serve, _) => return None,
+                (Wish::LeaveNow, _) => return Some(self.cut().await),
+                (Wish::Leave, Some(ended)) if self.is_empty() => return Some(ended),
+                (Wish::Leave, Some(_)) => {
+                    leaving.set(self.leave(Duration::ZERO)); // who came while the node stayed
+                    left = None;
+                }
+                (Wish::Drain, _) | (Wish::Leave, None) => {}
+            }
+            tokio::select! {
+                ended = &mut leaving, if left.is_none() => left = Some(ended),
+                changed = wish.changed() => if changed.is_err() { return Some(self.cut().await) },
+            }
+        }
     }
-    outboxes.len()
+
+    /// The three moments of `config`, the first of them after `delay`.
+    async fn leave(&self, delay: Duration) -> Ended {
+        let start = Instant::now();
+        let (connections, config) = (self.engine.directory().len(), &self.config);
+        info!(connections, delay = %Span(delay), spread = %config.spread, "draining");
+        tokio::time::sleep_until(start + delay).await;
+        self.engine.refuse_handshakes(true);
+        let deadline = start + config.timeout.0;
+        let _ = tokio::time::timeout_at(deadline, self.spread(config.spread.0)).await;
+        // Whoever was in the middle of a handshake.
+        self.end_all(Reason::Draining);
+        match tokio::time::timeout_at(deadline, self.emptied()).await {
+            Ok(()) => Ended::Clean,
+            Err(_) => self.cut().await,
+        }
+    }
+
+    /// Lets go of everybody who is there now, evenly over `time` and in random order. A node without anybody does not
+    /// wait.
+    async fn spread(&self, time: Duration) {
+        let mut leavers: Vec<_> = self.passengers().chain(self.sessions()).collect();
+        leavers.shuffle(&mut rand::rng());
+        let (start, total) = (Instant::now(), leavers.len());
+        while !leavers.is_empty() {
+            let share = if time.is_zero() {
+                1.0
+            } else {
+                start.elapsed().as_secs_f64() / time.as_secs_f64()
+            };
+            let left = (total as f64 * (1.0 - share.min(1.0))) as usize;
+            for leaver in leavers.drain(left.min(leavers.len())..) {
+                leaver.end(Reason::Draining);
+            }
+            if !leavers.is_empty() {
+                tokio::time::sleep(STEP.min(time)).await;
+            }
+        }
+    }
+
+    /// Ends what is left, without waiting for anybody.
+    async fn cut(&self) -> Ended {
+        if self.is_empty() {
+            return Ended::Clean;
+        }
+        let left = self.end_all(Reason::Shutdown);
+        warn!(connections = left, "connections are cut");
+        let _ = tokio::time::timeout(LAST_WORDS, self.emptied()).await;
+        Ended::Cut
+    }
+
+    fn end_all(&self, reason: Reason) -> usize {
+        let leavers = self.passengers().chain(self.sessions());
+        leavers.map(|leaver| leaver.end(reason)).count()
+    }
+
+    fn sessions(&self) -> impl Iterator<Item = Leaver> {
+        self.engine.directory().outboxes().into_iter().map(Leaver::Session)
+    }
+
+    fn passengers(&self) -> impl Iterator<Item = Leaver> {
+        self.cluster.passengers().into_iter().map(Leaver::Passenger)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.engine.directory().is_empty() && self.cluster.is_deserted()
+    }
+
+    async fn emptied(&self) {
+        while !self.is_empty() {
+            tokio::time::sleep(STEP / 5).await;
+        }
+    }
 }
 
-async fn emptied(engine: &Engine) {
-    while !engine.directory().is_empty() {
-        tokio::time::sleep(STEP / 5).await;
+impl Leaver {
+    fn end(self, reason: Reason) {
+        match self {
+            Self::Session(outbox) => outbox.end(reason),
+            Self::Passenger(passenger) => passenger.end(),
+        }
     }
 }

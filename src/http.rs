@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::{BodyExt as _, Either, Full};
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{
     CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING, UPGRADE,
@@ -16,8 +16,13 @@ use hyper::http::uri::Authority;
 use hyper::{Method, Request, Response, StatusCode, Version};
 use serde::{Deserialize, Serialize, Serializer};
 
-/// The body of every answer.
-pub type Body = Full<Bytes>;
+/// The body of an answer: our own, whole, or one that another node's answer brings along as it comes.
+pub type Body = Either<Full<Bytes>, Incoming>;
+
+/// A body of these bytes.
+pub fn body(bytes: impl Into<Bytes>) -> Body {
+    Either::Left(Full::new(bytes.into()))
+}
 
 /// Bytes of a request's head.
 pub const HEAD_BYTES_MAX: usize = 32 * 1024;
@@ -154,7 +159,7 @@ pub fn asks_for_websocket(headers: &HeaderMap) -> bool {
 
 /// An answer with this content type, not to be kept by caches.
 pub fn response(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response<Body> {
-    let mut response = Response::new(Body::new(body.into()));
+    let mut response = Response::new(self::body(body));
     *response.status_mut() = status;
     response
         .headers_mut()
@@ -167,7 +172,7 @@ pub fn response(status: StatusCode, content_type: &'static str, body: impl Into<
 
 /// An answer without a body.
 pub fn empty(status: StatusCode) -> Response<Body> {
-    let mut response = Response::new(Body::default());
+    let mut response = Response::new(body(Bytes::new()));
     *response.status_mut() = status;
     response
 }
@@ -182,6 +187,11 @@ pub fn json(status: StatusCode, value: &serde_json::Value) -> Response<Body> {
 pub struct Lease(Arc<AtomicUsize>);
 
 impl Lease {
+    /// Counts nothing.
+    pub fn free() -> Self {
+        Self(Arc::new(AtomicUsize::new(1)))
+    }
+
     /// Counts one more; `None` when there are `max` already.
     pub fn take(count: &Arc<AtomicUsize>, max: usize) -> Option<Self> {
         let before = count.fetch_add(1, Ordering::Relaxed);
@@ -236,7 +246,7 @@ impl fmt::Debug for Secret {
 
 impl Serialize for Secret {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str("***")
+        serializer.serialize_str(if self.0.is_empty() { "" } else { "***" })
     }
 }
 
@@ -256,6 +266,9 @@ mod tests {
             assert_eq!(secret.matches(shown.as_bytes()), expected, "{shown}");
         }
         assert_eq!(format!("{secret:?}"), "***");
-        assert_eq!(serde_json::to_string(&[secret]).unwrap(), r#"["***"]"#);
+        assert_eq!(
+            serde_json::to_string(&[secret, Secret::from(String::new())]).unwrap(),
+            r#"["***",""]"#
+        );
     }
 }

@@ -8,6 +8,8 @@ use ipnet::IpNet;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
 /// Stands in `server.trusted_proxies` for whoever connects by a Unix socket.
 pub const UNIX: &str = "unix";
 
@@ -64,6 +66,14 @@ impl Proxies {
             Hop::Unix => self.unix,
             Hop::Address(_) => self.networks.iter().any(|network| network.contains(&hop.address())),
         }
+    }
+
+    /// Whether a trusted proxy says that the client came to it by TLS.
+    pub fn is_secure(&self, peer: Hop, headers: &HeaderMap) -> bool {
+        let scheme = headers.get(X_FORWARDED_PROTO).filter(|_| self.trusts(peer));
+        let scheme = scheme.and_then(|scheme| scheme.to_str().ok()).unwrap_or_default();
+        // Several proxies make a list; the first entry is what the client used.
+        matches!(scheme.split(',').next().map(str::trim), Some("https" | "wss"))
     }
 
     /// The client's address: the last one in `X-Forwarded-For` that is not a trusted proxy itself, as everything
@@ -125,6 +135,24 @@ mod tests {
             let hop = peer.parse().map_or(Hop::Unix, Hop::Address);
             let client = proxies.client(hop, &headers);
             assert_eq!(client, expected.parse::<IpAddr>().unwrap(), "{peer} {forwarded}");
+        }
+    }
+
+    #[test]
+    fn only_trusted_proxies_say_that_the_client_came_by_tls() {
+        let proxies = Proxies::new(&["10.0.0.0/8".into()]);
+        for (peer, scheme, expected) in [
+            ("10.0.0.1", "https", true),
+            ("10.0.0.1", "wss, http", true),
+            ("10.0.0.1", "http, https", false),
+            ("10.0.0.1", "", false),
+            ("192.0.2.1", "https", false),
+        ] {
+            let headers = [(X_FORWARDED_PROTO, HeaderValue::from_static(scheme))]
+                .into_iter()
+                .collect();
+            let peer = Hop::Address(peer.parse().unwrap());
+            assert_eq!(proxies.is_secure(peer, &headers), expected, "{peer} {scheme}");
         }
     }
 

@@ -3,14 +3,28 @@
 //! A closed set, so that the hot path branches instead of calling through a table. Nothing here keeps bytes.
 
 use std::io::{self, IoSlice};
+use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use socket2::SockRef;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+
+/// A peer that is silent for so long is asked whether it is there: sooner than by the heartbeat's timeout.
+pub const KEEPALIVE_TIME: Duration = Duration::from_secs(30);
+
+/// The time between further such questions.
+pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Questions without an answer after which the connection is over.
+pub const KEEPALIVE_RETRIES: u32 = 3;
+
+/// Time in which what was written must be acknowledged, else the connection is over.
+#[cfg(target_os = "linux")]
+pub const ACKNOWLEDGE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A connection.
 #[derive(Debug)]
@@ -72,6 +86,22 @@ impl Stream {
         on_each!(self, socket => socket.try_write_vectored(slices))
     }
 
+    /// Says that no more will be written.
+    ///
+    /// # Errors
+    /// When the connection is gone.
+    pub fn shutdown_write(&self) -> io::Result<()> {
+        SockRef::from(self).shutdown(Shutdown::Write)
+    }
+
+    /// The first byte that comes by the network, which stays to be read; `None` where none does.
+    pub async fn peek(&self) -> Option<u8> {
+        let Self::Tcp(socket) = self else { return None };
+        let mut first = [0];
+        let count = socket.peek(&mut first).await.ok()?;
+        (count == 1).then_some(first[0])
+    }
+
     /// Closes at once, without a word: the peer sees a reset.
     pub fn reset(self) {
         let _ = SockRef::from(&self).set_linger(Some(Duration::ZERO)); // else it is closed the usual way
@@ -114,6 +144,22 @@ impl AsyncWrite for Stream {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         on_each!(self.get_mut(), socket => Pin::new(socket).poll_shutdown(cx))
     }
+}
+
+/// Sets what every TCP connection has: nothing waits to be joined, and a peer that is gone is noticed.
+///
+/// # Errors
+/// When the connection is gone.
+pub fn watch(socket: &impl AsFd) -> io::Result<()> {
+    let socket = SockRef::from(socket);
+    let keepalive = TcpKeepalive::new()
+        .with_time(KEEPALIVE_TIME)
+        .with_interval(KEEPALIVE_INTERVAL)
+        .with_retries(KEEPALIVE_RETRIES);
+    socket.set_tcp_keepalive(&keepalive)?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(ACKNOWLEDGE_TIMEOUT))?;
+    socket.set_tcp_nodelay(true)
 }
 
 #[cfg(test)]

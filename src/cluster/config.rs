@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::redis::Settings;
+use crate::http::Secret;
 use crate::units::Span;
 
 /// `[cluster]`.
@@ -19,6 +20,12 @@ pub struct Config {
     pub prefix: String,
     /// The wire between nodes.
     pub mode: Mode,
+    /// Where other nodes pass requests on to this one.
+    pub listen: String,
+    /// How they reach that; empty = `listen` if it is one address, else our address towards Redis.
+    pub advertise: String,
+    /// By what they are believed; empty = one that the first node made and Redis keeps.
+    pub secret: Secret,
     /// How long answers of other servers are waited for.
     pub request_timeout: Span,
     /// How often a node says that it is there; it is gone after five that are missed.

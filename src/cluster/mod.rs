@@ -8,6 +8,7 @@ mod answer;
 mod asking;
 mod census;
 pub mod config;
+mod forward;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod gossip;
@@ -21,6 +22,7 @@ mod routes;
 mod subscriptions;
 pub mod wire;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,12 +33,14 @@ use tokio::task::AbortHandle;
 pub use answer::{Answer, Receipt};
 pub use census::{Census, NODE_SERVERS};
 pub use config::Config;
+pub use forward::{Client, Doubt, Owner, Passenger, Purpose, Unreachable, Way, disbelieve};
 pub use gossip::{Node, Roster};
 pub use hearing::{Act, Command, Heard, Hearing};
 
 use crate::hub::{Broadcast, Hub, Name};
 use crate::metrics::{Metrics, Origin};
 use crate::protocol::ids::IdGenerator;
+use forward::Forwarder;
 use gossip::{Look, Message, ROOMS_MAX, VERSION};
 use relay::Relay;
 use subscriptions::Confirmation;
@@ -87,12 +91,14 @@ impl Live {
 
 impl Cluster {
     /// The cluster that `config` names, joined in the background; what comes from it is for [`Hearing::next`].
-    /// Our sockets' ids come from `ids`, whose tag may be changed until [`settle`](Self::settle) is done.
+    /// Our sockets' ids come from `ids`, whose tag may be changed until [`settle`](Self::settle) is done; at `listen` we are
+    /// asked by other nodes.
     ///
     /// # Errors
     /// With what is wrong with the URL of Redis.
     pub fn new(
         config: &Config,
+        listen: SocketAddr,
         ids: Arc<IdGenerator>,
         hub: Arc<Hub>,
         metrics: Arc<Metrics>,
@@ -102,7 +108,8 @@ impl Cluster {
             return Ok((Arc::new(Self { hub, bus }), None));
         }
         let (redis, events) = redis::Redis::open(&config.settings())?;
-        let relay = Relay::new(config, ids, redis, Arc::clone(&hub), metrics);
+        let forwarder = Forwarder::new(config, listen, metrics);
+        let relay = Relay::new(config, ids, redis, Arc::clone(&hub), forwarder);
         let hearing = Hearing::new(Arc::clone(&relay), events);
         let bus = Bus::Redis(relay);
         Ok((Arc::new(Self { hub, bus }), Some(hearing)))

@@ -84,6 +84,11 @@ impl Peers {
         self.introduced.subscribe()
     }
 
+    /// What our ids begin with.
+    pub(super) fn tag(&self) -> String {
+        self.ids.tag()
+    }
+
     /// From now on ids are made: the tag stays.
     pub(super) fn is_named(&self) {
         *self.is_nameless.lock() = false;
@@ -112,7 +117,7 @@ impl Relay {
             run: self.run().into(),
             tag: peers.ids.tag().into(),
             version: env!("CARGO_PKG_VERSION").into(),
-            address: "".into(), // until gateways pass requests on to each other
+            address: self.forwarder.address(),
             connections: self.metrics.all_connections(),
             sockets: self.hub.sockets() as u64,
             rooms: peers.rooms.load(Ordering::Relaxed),
@@ -128,7 +133,9 @@ impl Relay {
         let mut up = self.up();
         while up.wait_for(|up| *up).await.is_ok() {
             self.peers.alive.lock().resume();
+            self.find_address().await;
             self.claim().await;
+            self.share_secret().await;
             self.tell(&Message::Hello {
                 v: VERSION,
                 node: self.node(),
@@ -148,6 +155,7 @@ impl Relay {
                 let node = self.node();
                 self.tell(&Message::Beat { v: VERSION, node }).await;
                 self.refresh().await;
+                self.share_secret().await;
             }
         }
     }
@@ -338,6 +346,7 @@ impl Relay {
             info!(node = &*node.tag, run = &*node.run, "a gateway left");
         }
         self.asking.gone(&node.run);
+        self.forwarder.gone(&node.run);
         Heard::Gone(Box::new(node))
     }
 

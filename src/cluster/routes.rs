@@ -62,6 +62,11 @@ impl Routes {
         format!("{}-roomcast:node:{tag}", self.prefix)
     }
 
+    /// By what nodes believe each other.
+    pub(super) fn secret(&self) -> String {
+        format!("{}-roomcast:secret", self.prefix)
+    }
+
     /// What every node hears, whoever is there.
     pub(super) fn of_node(&self) -> Vec<Line> {
         let mut lines = vec![

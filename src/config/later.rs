@@ -3,8 +3,6 @@
 
 const TLS: &str = "TLS comes with a later version; until then a proxy in front can do it";
 const LIMIT: &str = "this limit comes with a later version; until then there is none";
-const CLUSTER: &str =
-    "passing requests on to the node of their session comes with a later version; until then balancers must be sticky";
 const TOKEN: &str = "tokens come with a later version; until then every client is let in";
 const AUTH: &str = "tokens and webhooks come with a later version; so far there is only \"none\"";
 const WEBHOOK: &str = "webhooks come with a later version";
@@ -13,12 +11,9 @@ const ADMIN_UI: &str = "the admin page comes with a later version";
 const STREAM: &str = "streams come with a later version";
 
 /// Sections and keys of later versions.
-const SETTINGS: [(&str, &str); 12] = [
+const SETTINGS: [(&str, &str); 9] = [
     ("server.tls", TLS),
     ("limits.sockets_per_user", LIMIT),
-    ("cluster.listen", CLUSTER),
-    ("cluster.advertise", CLUSTER),
-    ("cluster.secret", CLUSTER),
     ("token", TOKEN),
     ("webhook", WEBHOOK),
     ("recovery", RECOVERY),
@@ -60,7 +55,7 @@ mod tests {
     #[test]
     fn what_comes_later_is_known_by_its_path_and_by_its_section() {
         for (path, expected) in [
-            ("cluster.listen", Some(CLUSTER)),
+            ("cluster.listen", None),
             ("token", Some(TOKEN)),
             ("cluster.redis", None),
             ("server.tls.cert", Some(TLS)),

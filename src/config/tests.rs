@@ -182,9 +182,6 @@ fn what_comes_later_says_so() {
     for text in [
         "[server.tls]\ncert = 'x'",
         "[limits]\nsockets_per_user = 1",
-        "[cluster]\nlisten = '0.0.0.0:3002'",
-        "[cluster]\nadvertise = '10.0.0.1:3002'",
-        "[cluster]\nsecret = 'x'",
         "[cluster]\nmode = 'sharded'",
         "[token]\nsecrets = []",
         "[webhook]\nurl = 'x'",

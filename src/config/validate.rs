@@ -8,7 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::Config;
-use super::address::{Address, address};
+use super::address::{Address, address, check_origin, networked, not_a_network, reachable};
 use super::findings::Findings;
 use crate::cluster::config::Mode;
 use crate::cluster::redis;
@@ -95,55 +95,6 @@ fn bundle(path: &str, findings: &mut Findings) {
     findings.error("server.client_bundle", format!("\"{path}\" {problem}"));
 }
 
-/// An origin must be written as browsers send it, or it would never match.
-fn check_origin(origin: &str) -> Result<(), String> {
-    if origin == "null" {
-        return Ok(());
-    }
-    let Some((scheme, rest)) = origin.split_once("://").filter(|(_, rest)| !rest.is_empty()) else {
-        return Err(format!(
-            "\"{origin}\" is not an origin: write it as \"https://app.example.com\", \"null\" or \"*\""
-        ));
-    };
-    let host = rest.split('/').next().unwrap_or(rest);
-    if host != rest {
-        return Err(format!(
-            "\"{origin}\" must end after host and port: \"{scheme}://{host}\""
-        ));
-    }
-    if origin.chars().any(|c| c.is_ascii_uppercase()) {
-        let lower = origin.to_ascii_lowercase();
-        return Err(format!("\"{origin}\" would never match, browsers send \"{lower}\""));
-    }
-    if origin.contains('*') {
-        return Err(format!(
-            "\"{origin}\" is not an exact origin: there are no patterns here, only \"*\" alone"
-        ));
-    }
-    if origin.contains(|c: char| c.is_whitespace() || "?#@,".contains(c)) {
-        return Err(format!("\"{origin}\" is not an origin"));
-    }
-    let port = host.rsplit_once(':').filter(|(_, port)| !port.ends_with(']'));
-    match (scheme, port) {
-        ("http", Some((host, "80"))) | ("https", Some((host, "443"))) => Err(format!(
-            "\"{origin}\" would never match, browsers leave out the usual port: \"{scheme}://{host}\""
-        )),
-        (_, Some((_, port))) if port.parse::<u16>().is_err() => Err(format!("\"{origin}\" has no valid port")),
-        _ => Ok(()),
-    }
-}
-
-fn not_a_network(text: &str) -> String {
-    let bits = match text.parse::<std::net::IpAddr>() {
-        Ok(std::net::IpAddr::V4(_)) => 32,
-        Ok(std::net::IpAddr::V6(_)) => 128,
-        Err(_) => {
-            return format!("\"{text}\" is not a network: write it as \"10.0.0.0/8\", or \"unix\" for Unix sockets");
-        }
-    };
-    format!("\"{text}\" is an address: write the network of it alone as \"{text}/{bits}\"")
-}
-
 fn cluster(config: &Config, findings: &mut Findings) {
     let cluster = &config.cluster;
     if !cluster.is_alone()
@@ -159,6 +110,22 @@ fn cluster(config: &Config, findings: &mut Findings) {
     }
     if cluster.prefix.is_empty() {
         findings.error("cluster.prefix", "is empty: all servers of a cluster share one");
+    }
+    if let Err(message) = address(&cluster.listen).and_then(|address| networked(&cluster.listen, address)) {
+        findings.error("cluster.listen", message);
+    }
+    if !cluster.advertise.is_empty() {
+        let advertise = &cluster.advertise;
+        if let Err(message) = address(advertise).and_then(|address| reachable(advertise, address)) {
+            findings.error("cluster.advertise", message);
+        }
+    }
+    let secret = cluster.secret.expose();
+    if secret == "***" {
+        findings.error("cluster.secret", "is `***`, which stands for one it hides");
+    } else if !secret.is_empty() && secret.len() < KEY_BYTES_MIN {
+        let message = format!("has {} bytes: under {KEY_BYTES_MIN} it can be guessed", secret.len());
+        findings.warning("cluster.secret", message);
     }
     for (path, span) in [
         ("cluster.request_timeout", cluster.request_timeout),

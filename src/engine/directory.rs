@@ -59,6 +59,8 @@ pub(super) enum Mail {
     Post(Post),
     /// A WebSocket wants to take over.
     Probe(Box<Opened>),
+    /// The parked poll is to be answered, whatever there is.
+    Release,
     /// The client broke a rule of polling, or broke off: the session ends.
     Broken,
 }

@@ -40,6 +40,8 @@ pub struct Peer {
     pub address: IpAddr,
     /// A trusted proxy passed the request on.
     pub behind_proxy: bool,
+    /// It asked by TLS, as a trusted proxy says.
+    pub is_secure: bool,
     /// Counts the connection, which a WebSocket takes along.
     pub lease: Arc<Lease>,
 }
@@ -229,12 +231,10 @@ impl Engine {
         let Ok(sid) = self.ids.next() else {
             return Handled::refuse(Refusal::Unavailable, false);
         };
-        let agent = request
-            .headers()
-            .get(USER_AGENT)
-            .and_then(|agent| agent.to_str().ok())
-            .unwrap_or_default();
-        let packets_max = if agent.to_ascii_lowercase().contains("python") {
+        let agent = request.headers().get(USER_AGENT);
+        let agent = agent.and_then(|agent| agent.to_str().ok()).unwrap_or_default();
+        let is_python = agent.to_ascii_lowercase().contains("python");
+        let packets_max = if is_python {
             PACKETS_PER_POLL_MAX_PYTHON
         } else {
             PACKETS_PER_POLL_MAX

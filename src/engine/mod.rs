@@ -24,21 +24,28 @@ mod websocket;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use hyper::Response;
 use hyper::header::HeaderName;
 use serde_json::json;
 
 pub use config::Config;
 pub use directory::Directory;
 pub use handshake::{Handled, Opening, Peer};
+pub use origin::host;
 pub use outbox::Outbox;
 pub use session::{Event, Session};
 
+use crate::http::Body;
 use crate::limits;
 use crate::metrics::Metrics;
 use crate::protocol::encoded::Encoded;
 use crate::protocol::ids::{IdGenerator, Sid};
+use crate::reason::Reason;
 use admission::Admission;
+use directory::Mail;
 use origin::Origins;
+use query::Query;
+use refusal::Refusal;
 
 /// Serves Engine.IO for one node.
 #[derive(Debug)]
@@ -106,9 +113,31 @@ impl Engine {
         &self.directory
     }
 
-    /// From now on handshakes are answered by 503; sessions go on.
-    pub fn refuse_handshakes(&self) {
-        self.refuses_handshakes.store(true, Ordering::Relaxed);
+    /// Whether handshakes are answered by 503 from now on; sessions go on.
+    pub fn refuse_handshakes(&self, refuses: bool) {
+        self.refuses_handshakes.store(refuses, Ordering::Relaxed);
+    }
+
+    /// Whether they are.
+    pub fn refuses_handshakes(&self) -> bool {
+        self.refuses_handshakes.load(Ordering::Relaxed)
+    }
+
+    /// Answers the poll that is parked for this session, if one is, so that the client's next one goes another way.
+    pub fn release(&self, sid: &Sid) {
+        if let Some(entry) = self.directory.get(sid)
+            && let Some(mailbox) = &entry.mailbox
+            && mailbox.put(Mail::Release)
+        {
+            entry.outbox.wake();
+        }
+    }
+
+    /// Ends this session, if it is here.
+    pub fn end(&self, sid: &Sid, reason: Reason) {
+        if let Some(entry) = self.directory.get(sid) {
+            entry.outbox.end(reason);
+        }
     }
 
     /// Whether everything is there that new sessions need; while it is not, handshakes are answered by 503.
@@ -132,6 +161,21 @@ impl Engine {
         );
         Arc::new(Encoded::text(&[&text]))
     }
+}
+
+/// The session that a request is for, by its query; `None` for a handshake, and where it is no id of any node.
+pub fn session_id(query: &str) -> Option<Sid> {
+    Query::parse(query).sid.and_then(|sid| Sid::parse(&sid))
+}
+
+/// Whether a request wants a new session, by its query.
+pub fn is_handshake(query: &str) -> bool {
+    Query::parse(query).sid.is_none()
+}
+
+/// The answer to a request that cannot be served now: the client should come back in a moment.
+pub fn unavailable(is_upgrade: bool) -> Response<Body> {
+    Refusal::Unavailable.response(is_upgrade)
 }
 
 #[cfg(test)]

@@ -81,17 +81,19 @@ impl Origins {
         if self.any || self.listed.iter().any(|listed| listed.eq_ignore_ascii_case(origin)) {
             return true;
         }
-        let forwarded = headers.get(X_FORWARDED_HOST).filter(|_| behind_proxy);
-        let host = forwarded
-            .or_else(|| headers.get(HOST))
-            .and_then(|host| host.to_str().ok());
-        // Several proxies make a list; the first entry is what the client asked for.
-        let host = host.and_then(|host| host.split(',').next()).map(str::trim);
-        match (origin.split_once("://"), host) {
+        match (origin.split_once("://"), host(headers, behind_proxy)) {
             (Some((_, authority)), Some(host)) => is_same_host(authority, host),
             _ => false,
         }
     }
+}
+
+/// The host that the client asked for. `behind_proxy` says that forwarding headers may be believed.
+pub fn host(headers: &HeaderMap, behind_proxy: bool) -> Option<&str> {
+    let forwarded = headers.get(X_FORWARDED_HOST).filter(|_| behind_proxy);
+    let host = forwarded.or_else(|| headers.get(HOST))?.to_str().ok()?;
+    // Several proxies make a list; the first entry is what the client asked for.
+    host.split(',').next().map(str::trim)
 }
 
 /// Scheme and authority of a URL.

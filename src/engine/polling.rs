@@ -107,6 +107,7 @@ impl Polling {
             Mail::Poll(reply) => self.parked = Some(reply),
             Mail::Post(post) => self.receive(post, rules),
             Mail::Probe(opened) => self.open_probe(*opened, rules),
+            Mail::Release => self.answer(rules, None),
             Mail::Broken => rules.ending = Some(Reason::TransportError),
         }
     }
@@ -281,7 +282,7 @@ impl Polling {
                     }
                 }
                 Some(Mail::Post(post)) => drop(post.reply.send(Reply::Gone)),
-                Some(Mail::Probe(_) | Mail::Broken) => {}
+                Some(Mail::Probe(_) | Mail::Release | Mail::Broken) => {}
                 None => break,
             }
         }

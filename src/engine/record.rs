@@ -45,7 +45,7 @@ fn record(uri: &hyper::Uri, headers: &HeaderMap, peer: &Peer, kept: &[HeaderName
         "time": date(now),
         "address": peer.address.to_string(),
         "xdomain": headers.contains_key(ORIGIN),
-        "secure": false,
+        "secure": peer.is_secure,
         "issued": now.as_millis() as u64,
         "url": uri.path_and_query().map_or("/", |url| url.as_str()),
         "query": query.collect::<Map<_, _>>(),

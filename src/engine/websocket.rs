@@ -15,7 +15,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 
 use crate::gate::Gate;
-use crate::http::{Body, Lease};
+use crate::http::{self, Body, Lease};
 use crate::protocol::encoded::{Encoded, WebSocketForm};
 use crate::stream::Stream;
 
@@ -357,7 +357,7 @@ pub(super) fn accept<B>(request: &mut Request<B>) -> Option<(Response<Body>, OnU
     }
     let upgrade = hyper::upgrade::on(&mut *request);
     let (response, _) = fastwebsockets::upgrade::upgrade(request).ok()?;
-    let mut response = response.map(|_| Body::default());
+    let mut response = response.map(|_| http::body(Bytes::new()));
     if let Some(protocol) = protocol {
         response.headers_mut().insert("sec-websocket-protocol", protocol);
     }

@@ -57,6 +57,23 @@ pub enum Publisher {
     Emitter,
 }
 
+/// What came of a request for a session of another node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forwarded {
+    /// Its owner answered.
+    Answered,
+    /// No gateway that is there has such sessions.
+    UnknownOwner,
+    /// Its owner is there, but no connection to it.
+    Unreachable,
+    /// The connection to its owner broke before an answer came.
+    Broken,
+    /// Its client did not wait for the answer.
+    Aborted,
+    /// Its owner did not believe that it came from a gateway, or we did not.
+    Refused,
+}
+
 /// A question to all other servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Question {
@@ -165,6 +182,10 @@ label!(Limit {
     Connections => "connections", ConnectionsPerIp => "connections_per_ip",
     HandshakesPerSecond => "handshakes_per_second", EventsPerSecond => "events_per_second",
     ControlPackets => "control_packets", WaitingEvents => "waiting_events", Questions => "questions",
+});
+label!(Forwarded {
+    Answered => "answered", UnknownOwner => "unknown_owner", Unreachable => "unreachable", Broken => "broken",
+    Aborted => "aborted", Refused => "refused",
 });
 label!(Question { Members => "members" });
 label!(Questioned { Complete => "complete", Partial => "partial", RateLimited => "rate_limited" });

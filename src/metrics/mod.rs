@@ -14,7 +14,9 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
-pub use labels::{Action, Handshake, Limit, Origin, Publisher, Question, Questioned, Refusal, Transport, Upgrade};
+pub use labels::{
+    Action, Forwarded, Handshake, Limit, Origin, Publisher, Question, Questioned, Refusal, Transport, Upgrade,
+};
 pub use relay::Relay;
 
 use crate::protocol::{PacketType, Version};
@@ -67,6 +69,9 @@ pub struct Metrics {
     dropped: Vec<IntCounter>,
     rate_limited: Vec<IntCounter>,
     outbox_bytes: IntGauge,
+    forwarded: Vec<IntCounter>,
+    /// WebSockets that go through this node to sessions of others.
+    pub forwarded_connections: IntGauge,
     event_duration: Vec<Histogram>,
     /// 1 while draining.
     pub draining: IntGauge,
@@ -132,6 +137,18 @@ impl Metrics {
                 Limit::LABELS,
             ),
             outbox_bytes: new.gauge("outbox_bytes", "Bytes that wait for clients")?,
+            forwarded: counters(
+                new.counter_vec(
+                    "forwarded_requests_total",
+                    "Requests for sessions of other nodes, by what came of them",
+                    &["result"],
+                )?,
+                Forwarded::LABELS,
+            ),
+            forwarded_connections: new.gauge(
+                "forwarded_connections",
+                "WebSockets that go through this node to sessions of others",
+            )?,
             event_duration: new.event_duration()?,
             draining: new.gauge("draining", "1 while the node drains")?,
             relay: Relay::new(&new)?,
@@ -205,6 +222,11 @@ impl Metrics {
     /// An event was not done.
     pub fn refused(&self, refusal: Refusal) {
         self.dropped[refusal as usize].inc();
+    }
+
+    /// A request for a session of another node was passed on, or could not be.
+    pub fn forwarded(&self, result: Forwarded) {
+        self.forwarded[result as usize].inc();
     }
 
     /// A limit was met.

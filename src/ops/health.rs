@@ -37,9 +37,14 @@ impl Health {
         self.has_started.store(true, Ordering::Relaxed);
     }
 
-    /// The node is about to leave.
-    pub fn draining(&self) {
-        self.is_draining.store(true, Ordering::Relaxed);
+    /// Whether the node is about to leave.
+    pub fn set_draining(&self, is_draining: bool) {
+        self.is_draining.store(is_draining, Ordering::Relaxed);
+    }
+
+    /// Whether it is.
+    pub fn is_draining(&self) -> bool {
+        self.is_draining.load(Ordering::Relaxed)
     }
 
     /// The count of open connections.
@@ -124,7 +129,7 @@ mod tests {
         assert!(http::Lease::take(health.connections(), 1).is_none());
         assert_eq!(health.reasons(), ["full"]);
         drop(lease);
-        health.draining();
+        health.set_draining(true);
         assert_eq!(health.reasons(), ["draining"]);
     }
 

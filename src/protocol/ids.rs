@@ -20,6 +20,9 @@ pub const SID_LENGTH: usize = 20;
 /// Random bytes of a node's tag: four characters.
 const TAG_BYTES: usize = 3;
 
+/// Characters of a node's tag.
+const TAG_LENGTH: usize = TAG_BYTES / 3 * 4;
+
 /// Random bytes of a session id behind the tag: sixteen characters.
 const RANDOM_BYTES: usize = 12;
 
@@ -48,6 +51,11 @@ impl Sid {
     /// The id as text.
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or_default() // ASCII by construction
+    }
+
+    /// What it begins with: the tag of its node.
+    pub fn tag(&self) -> &str {
+        &self.as_str()[..TAG_LENGTH]
     }
 
     /// The first characters, enough to find a session in a log and too few to take it over.

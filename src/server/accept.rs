@@ -7,16 +7,11 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
 use tracing::error;
 
 use super::Parts;
-use super::connection::{Port, serve};
+use super::connection::{Closing, Port, serve};
 use super::listener::Listener;
-use crate::http::Lease;
-use crate::metrics::Limit;
-use crate::proxies::Hop;
-use crate::stream::Stream;
 
 /// Pause after an accept that failed, mostly for want of descriptors.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -27,36 +22,25 @@ const SHED_MAX: usize = 256;
 /// Time between two complaints.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What a client over the limit gets before its connection is closed.
-const FULL: &[u8] =
-    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-
 /// Accepts connections until it is dropped.
 ///
 /// Not `async`, so that the reserve is there before any listener accepts: once connections have taken all descriptors, one
 /// listener's first reserve would be taken from another one's.
-pub(super) fn accept(
-    listener: Listener,
-    parts: Arc<Parts>,
-    port: Port,
-    closed: watch::Receiver<()>,
-) -> impl Future<Output = ()> {
+pub(super) fn accept(listener: Listener, parts: Arc<Parts>, port: Port, closing: Closing) -> impl Future<Output = ()> {
     let mut reserve = Reserve::default();
     reserve.restore();
-    accept_with(reserve, listener, parts, (port, closed))
+    accept_with(reserve, listener, parts, (port, closing))
 }
 
-async fn accept_with(
-    mut reserve: Reserve,
-    listener: Listener,
-    parts: Arc<Parts>,
-    (port, closed): (Port, watch::Receiver<()>),
-) {
+async fn accept_with(mut reserve: Reserve, listener: Listener, parts: Arc<Parts>, (port, closing): (Port, Closing)) {
     let mut last_complaint: Option<Instant> = None;
     loop {
         reserve.restore();
         match poll_fn(|cx| listener.poll_accept(cx)).await {
-            Ok((stream, peer)) => admit(stream, peer, &parts, port, &closed),
+            Ok((stream, peer)) => {
+                let (parts, closing) = (Arc::clone(&parts), closing.clone());
+                drop(tokio::spawn(serve(stream, peer, parts, port, closing)));
+            }
             Err(error) => {
                 let shed = if is_short(&error) {
                     reserve.shed(&listener).await
@@ -69,30 +53,6 @@ async fn accept_with(
                 }
                 tokio::time::sleep(PAUSE).await;
             }
-        }
-    }
-}
-
-/// Serves a connection, or says that there are too many.
-fn admit(stream: Stream, peer: Hop, parts: &Arc<Parts>, port: Port, closed: &watch::Receiver<()>) {
-    let lease = match port {
-        Port::Clients => Lease::take(parts.health.connections(), parts.health.connections_max()),
-        Port::Admin => Lease::take(&Arc::default(), usize::MAX), // operators are let in at any time
-    };
-    match lease {
-        Some(lease) => {
-            let via = (port, Arc::new(lease));
-            drop(tokio::spawn(serve(
-                stream,
-                peer,
-                Arc::clone(parts),
-                via,
-                closed.clone(),
-            )));
-        }
-        None => {
-            parts.admin.metrics.limited(Limit::Connections);
-            drop(stream.try_write(FULL));
         }
     }
 }

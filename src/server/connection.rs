@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io::ErrorKind;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -15,6 +16,7 @@ use tokio::sync::watch;
 use tracing::{debug, warn};
 
 use super::Parts;
+use super::peers;
 use super::proxy_protocol::{self, V2_BYTES_MAX};
 use crate::gate::{Gate, HEAD_TIMEOUT};
 use crate::http::{HEAD_BYTES_MAX, Lease};
@@ -25,47 +27,88 @@ use crate::stream::Stream;
 /// send one into a connection that closes.
 const KEPT_TIMEOUT: Duration = Duration::from_secs(75);
 
-/// Time between two complaints about PROXY headers.
+/// Time between two complaints of one kind.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Which port a connection came in by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Port {
     Clients,
+    Peers,
     Admin,
 }
 
+/// What connections hear when the server goes: first that it is about to, which ends each after the request that it is
+/// at, then that it is gone.
+#[derive(Clone, Debug)]
+pub(super) struct Closing(watch::Receiver<bool>);
+
+impl Closing {
+    pub(super) fn new(closing: &watch::Sender<bool>) -> Self {
+        Self(closing.subscribe())
+    }
+
+    /// The server is about to go.
+    pub(super) async fn begins(&mut self) {
+        let _ = self.0.wait_for(|is_closing| *is_closing).await;
+    }
+
+    /// The server is gone.
+    async fn ends(&mut self) {
+        while self.0.changed().await.is_ok() {}
+    }
+}
+
 /// Serves one connection, until it becomes a WebSocket or the server is gone.
-pub(super) async fn serve(
-    stream: Stream,
-    peer: Hop,
-    parts: Arc<Parts>,
-    via: (Port, Arc<Lease>),
-    mut closed: watch::Receiver<()>,
-) {
+pub(super) async fn serve(stream: Stream, peer: Hop, parts: Arc<Parts>, port: Port, closing: Closing) {
+    let mut closed = closing.clone();
     let serving = async {
-        if !(parts.proxy_protocol && via.0 == Port::Clients) {
-            return serve_http(Gate::new(stream, Vec::new()), peer, &parts, via).await;
+        if port == Port::Peers {
+            return peers::serve(stream, peer, &parts, closing).await;
+        }
+        let lease = match port {
+            Port::Clients => parts.lease(&stream),
+            Port::Peers | Port::Admin => Some(Lease::free()), // operators are let in at any time
+        };
+        let Some(lease) = lease else { return };
+        let via = (port, Arc::new(lease));
+        if !(parts.proxy_protocol && port == Port::Clients) {
+            return serve_http(Gate::new(stream, Vec::new()), peer, &parts, via, closing).await;
         }
         match tokio::time::timeout(HEAD_TIMEOUT, read_proxy_header(&stream, peer)).await {
-            Ok(Some((client, early))) => serve_http(Gate::new(stream, early), client, &parts, via).await,
-            Ok(None) | Err(_) => parts.strangers.complain(peer),
+            Ok(Some((client, early))) => serve_http(Gate::new(stream, early), client, &parts, via, closing).await,
+            Ok(None) | Err(_) => parts.strangers.complain(|total| {
+                warn!(%peer, total, "a connection without a PROXY header was closed");
+            }),
         }
     };
     tokio::select! {
         () = serving => {}
-        _ = closed.changed() => {} // the sender is gone
+        () = closed.ends() => {}
     }
 }
 
 /// Serves the requests of a connection.
-async fn serve_http(gate: Gate, peer: Hop, parts: &Arc<Parts>, (port, lease): (Port, Arc<Lease>)) {
+pub(super) async fn serve_http(
+    gate: Gate,
+    peer: Hop,
+    parts: &Arc<Parts>,
+    (port, lease): (Port, Arc<Lease>),
+    mut closing: Closing,
+) {
     let service = service_fn(|request| {
         let (parts, lease) = (Arc::clone(parts), Arc::clone(&lease));
         async move { Ok::<_, Infallible>(parts.respond(request, peer, port, lease).await) }
     });
-    let serving = http().serve_connection(TokioIo::new(gate), service).with_upgrades();
-    if let Err(error) = serving.await {
+    let mut serving = pin!(http().serve_connection(TokioIo::new(gate), service).with_upgrades());
+    let served = tokio::select! {
+        served = &mut serving => served,
+        () = closing.begins() => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    if let Err(error) = served {
         debug!(%peer, "connection ended: {error}");
     }
 }
@@ -100,20 +143,25 @@ async fn read_proxy_header(stream: &Stream, peer: Hop) -> Option<(Hop, Vec<u8>)>
     }
 }
 
-/// Counts connections that should have begun with a PROXY header, and complains about them at most once a second.
+/// Counts what is wrong with those who connect, and complains about it at most once a second.
 #[derive(Debug, Default)]
-pub(super) struct Strangers {
+pub(super) struct Complaints {
     count: AtomicU64,
-    last_complaint: Mutex<Option<Instant>>,
+    last: Mutex<Option<Instant>>,
 }
 
-impl Strangers {
-    fn complain(&self, peer: Hop) {
+impl Complaints {
+    /// One more; `complaint` is made with how many there were, unless there was one just now.
+    pub(super) fn complain(&self, complaint: impl FnOnce(u64)) {
         let total = self.count.fetch_add(1, Ordering::Relaxed) + 1;
-        let mut last = self.last_complaint.lock();
-        if last.is_none_or(|last| last.elapsed() > COMPLAINT_INTERVAL) {
+        let mut last = self.last.lock();
+        let is_due = last.is_none_or(|last| last.elapsed() > COMPLAINT_INTERVAL);
+        if is_due {
             *last = Some(Instant::now());
-            warn!(%peer, total, "a connection without a PROXY header was closed");
+        }
+        drop(last);
+        if is_due {
+            complaint(total);
         }
     }
 }
@@ -126,16 +174,15 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
-    use crate::http::Body;
-
     const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
     /// A connection to a server that answers everything with `body`, and the task that serves it.
     fn serve(body: &'static [u8]) -> (UnixStream, tokio::task::JoinHandle<hyper::Result<()>>) {
         let (client, server) = UnixStream::pair().unwrap();
         let gate = Gate::new(Stream::Unix(server), Vec::new());
-        let service =
-            service_fn(move |_: Request<Incoming>| async move { Ok::<_, Infallible>(Response::new(Body::from(body))) });
+        let service = service_fn(move |_: Request<Incoming>| async move {
+            Ok::<_, Infallible>(Response::new(crate::http::body(body)))
+        });
         (
             client,
             tokio::spawn(http().serve_connection(TokioIo::new(gate), service)),

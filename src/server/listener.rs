@@ -1,23 +1,20 @@
 //! Addresses that are listened on: TCP, and Unix sockets written `unix:/path`.
 //!
-//! The options of accepted connections are set here once: the system hands a listener's on. Nothing here accepts more
-//! than it is asked for.
+//! Nothing here accepts more than it is asked for.
 
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
-use socket2::{Domain, SockAddr, SockRef, Socket, TcpKeepalive, Type};
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpSocket, UnixListener};
 
 use super::{ServeError, unavailable};
 use crate::proxies::Hop;
-use crate::stream::Stream;
+use crate::stream::{self, Stream};
 
 /// What an address of a Unix socket begins with.
 pub const UNIX_PREFIX: &str = "unix:";
@@ -27,19 +24,6 @@ const BACKLOG: u32 = 4096;
 
 /// Who may connect by a Unix socket: its owner and its group.
 const SOCKET_MODE: u32 = 0o660;
-
-/// A client that is silent for so long is asked whether it is there: sooner than by the heartbeat's timeout.
-const KEEPALIVE_TIME: Duration = Duration::from_secs(30);
-
-/// The time between further such questions.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
-
-/// Questions without an answer after which the connection is over.
-const KEEPALIVE_RETRIES: u32 = 3;
-
-/// Time in which what was written must be acknowledged, else the connection is over.
-#[cfg(target_os = "linux")]
-const ACKNOWLEDGE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A socket that is listened on.
 #[derive(Debug)]
@@ -113,21 +97,8 @@ fn bind_tcp(address: SocketAddr, all: &[String]) -> io::Result<TcpListener> {
     }
     socket.bind(address)?;
     let listener = socket.listen(BACKLOG)?;
-    inherit(&listener)?;
+    stream::watch(&listener)?; // accepted connections inherit it
     Ok(listener)
-}
-
-/// Sets what accepted connections inherit: nothing waits to be joined, and a peer that is gone is noticed.
-fn inherit(listener: &impl AsFd) -> io::Result<()> {
-    let socket = SockRef::from(listener);
-    let keepalive = TcpKeepalive::new()
-        .with_time(KEEPALIVE_TIME)
-        .with_interval(KEEPALIVE_INTERVAL)
-        .with_retries(KEEPALIVE_RETRIES);
-    socket.set_tcp_keepalive(&keepalive)?;
-    #[cfg(target_os = "linux")]
-    socket.set_tcp_user_timeout(Some(ACKNOWLEDGE_TIMEOUT))?;
-    socket.set_tcp_nodelay(true)
 }
 
 fn bind_unix(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
@@ -206,6 +177,7 @@ mod tests {
     use std::future::poll_fn;
 
     use super::*;
+    use crate::stream::{ACKNOWLEDGE_TIMEOUT, KEEPALIVE_INTERVAL, KEEPALIVE_RETRIES, KEEPALIVE_TIME};
 
     #[tokio::test]
     async fn connections_inherit_what_finds_dead_peers() {

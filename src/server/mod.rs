@@ -8,6 +8,7 @@ mod connection;
 pub(crate) mod fuzzing;
 mod listener;
 mod parts;
+mod peers;
 mod proxy_protocol;
 mod supervisor;
 
@@ -22,13 +23,13 @@ use tracing::info;
 
 use accept::accept;
 pub use config::{Auto, Config, Demo};
-use connection::Port;
+use connection::{Closing, Port};
 pub use listener::UNIX_PREFIX;
 use listener::{Listener, SocketFile, nowhere};
 use parts::Parts;
 
 pub use crate::drain::Ended;
-use crate::drain::{Stop, drain};
+use crate::drain::{Drain, Wish};
 use crate::ops::demo;
 
 /// Why a gateway could not run.
@@ -42,6 +43,9 @@ pub enum ServeError {
 /// Descriptors that are no client's connection: listeners, logs, the admin's connections.
 const SPARE_DESCRIPTORS: u64 = 256;
 
+/// Time for answers that are on their way when everything else has ended.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
+
 /// How long a new node waits for Redis before it lets clients in without.
 const REDIS_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -51,29 +55,46 @@ pub struct Server {
     config: crate::config::Config,
     clients: Vec<Listener>,
     admin: Listener,
+    /// Where other gateways pass requests on, where there may be any.
+    peers: Option<Listener>,
     files: Vec<SocketFile>,
     parts: Arc<Parts>,
-    stop: watch::Sender<Stop>,
+    wish: watch::Sender<Wish>,
 }
 
-/// Asks a running server to stop.
+/// Tells a running server what is wished of it.
 #[derive(Clone, Debug)]
-pub struct Stopper(watch::Sender<Stop>);
+pub struct Stopper(watch::Sender<Wish>);
 
 impl Stopper {
-    /// Drains, as the first signal does.
+    /// Drains and stays; a server that is about to stop goes on with that.
+    pub fn drain(&self) {
+        self.change(|wish| *wish == Wish::Serve, Wish::Drain);
+    }
+
+    /// Serves again, unless the server is about to stop.
+    pub fn resume(&self) {
+        self.change(|wish| *wish == Wish::Drain, Wish::Serve);
+    }
+
+    /// Drains and stops, as the first signal does.
     pub fn stop(&self) {
-        self.0.send_if_modified(|stop| {
-            *stop == Stop::No && {
-                *stop = Stop::Drain;
-                true
-            }
-        });
+        self.change(|wish| *wish < Wish::Leave, Wish::Leave);
     }
 
     /// Stops at once, as the second signal does.
     pub fn stop_now(&self) {
-        self.0.send_replace(Stop::Now);
+        self.change(|_| true, Wish::LeaveNow);
+    }
+
+    fn change(&self, applies: impl FnOnce(&Wish) -> bool, to: Wish) {
+        self.0.send_if_modified(|wish| {
+            let applies = applies(wish);
+            if applies {
+                *wish = to;
+            }
+            applies
+        });
     }
 }
 
@@ -127,13 +148,20 @@ impl Server {
         }
         let (admin, file) = Listener::bind(&config.admin.listen, &[]).await?;
         files.extend(file);
-        let parts = Arc::new(Parts::new(&config, connections_max)?);
+        let peers = if config.cluster.is_alone() {
+            None
+        } else {
+            Some(Listener::bind(&config.cluster.listen, &[]).await?.0)
+        };
+        let listen = peers.as_ref().and_then(Listener::address).unwrap_or_else(nowhere);
+        let parts = Arc::new(Parts::new(&config, connections_max, listen)?);
         parts.cluster.settle(REDIS_PATIENCE).await;
         info!(
             version = env!("CARGO_PKG_VERSION"),
             node = parts.admin.ids.tag(),
             clients = %addresses(&clients),
             %admin,
+            peers = peers.as_ref().map(tracing::field::display),
             path = config.server.path,
             namespaces = %config.namespace.iter().map(|namespace| &*namespace.name).collect::<Vec<_>>().join(" "),
             connections_max,
@@ -144,9 +172,10 @@ impl Server {
             config,
             clients,
             admin,
+            peers,
             files,
             parts,
-            stop: watch::Sender::new(Stop::No),
+            wish: watch::Sender::default(),
         };
         if let Some(url) = server.parts.demo.as_ref().and_then(|_| demo::url(server.client_addr())) {
             info!("the demo page is at {url}");
@@ -166,7 +195,7 @@ impl Server {
 
     /// A handle that stops this server.
     pub fn stopper(&self) -> Stopper {
-        Stopper(self.stop.clone())
+        Stopper(self.wish.clone())
     }
 
     /// Serves until it is stopped, and drained.
@@ -175,28 +204,38 @@ impl Server {
             config,
             clients,
             admin,
+            peers,
             files,
             parts,
-            stop,
+            wish,
         } = self;
-        let closed = watch::Sender::new(());
+        let closing = watch::Sender::new(false);
         let ports = clients.into_iter().map(|listener| (listener, Port::Clients));
         let accepts: Vec<_> = ports
+            .chain(peers.map(|listener| (listener, Port::Peers)))
             .chain([(admin, Port::Admin)])
-            .map(|(listener, port)| accept(listener, Arc::clone(&parts), port, closed.subscribe()))
+            .map(|(listener, port)| accept(listener, Arc::clone(&parts), port, Closing::new(&closing)))
             .collect();
         let mut listeners = JoinSet::new();
         accepts.into_iter().for_each(|accept| drop(listeners.spawn(accept)));
         parts.health.started();
-        let mut stop = stop.subscribe();
-        let _ = stop.wait_for(|stop| *stop != Stop::No).await;
-        parts.admin.metrics.draining.set(1);
-        let ended = drain(&config.drain, &parts.engine, &parts.health, &mut stop).await;
+        let drain = Drain {
+            config: config.drain,
+            engine: Arc::clone(&parts.engine),
+            cluster: Arc::clone(&parts.cluster),
+            health: Arc::clone(&parts.health),
+            metrics: Arc::clone(&parts.admin.metrics),
+        };
+        let ended = drain.run(&mut wish.subscribe()).await;
+        listeners.shutdown().await;
+        closing.send_replace(true);
+        if ended == Ended::Clean {
+            let _ = tokio::time::timeout(LAST_ANSWERS, closing.closed()).await;
+        }
         parts.cluster.leave().await;
         info!(clean = ended == Ended::Clean, "stopped");
         parts.cluster.close();
         drop(files);
-        drop(closed);
         ended
     }
 }

@@ -1,32 +1,38 @@
 //! What requests are answered from: all parts of a gateway, built and joined.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use hyper::body::Incoming;
 use hyper::header::HeaderName;
-use hyper::{Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 use tokio::sync::watch;
 use tracing::{Instrument as _, info_span};
 
 use super::bundle::Bundle;
 use super::config::{Auto, Demo};
-use super::connection::{Port, Strangers};
+use super::connection::{Complaints, Port};
 use super::{ServeError, unavailable};
-use crate::cluster::{Cluster, Hearing};
-use crate::engine::{Engine, Peer};
+use crate::cluster::{Client, Cluster, Hearing, Owner, Unreachable, Way};
+use crate::engine::{self, Engine, Peer};
 use crate::http::{self, Body, Lease};
 use crate::hub::Hub;
 use crate::limits;
-use crate::metrics::Metrics;
+use crate::metrics::{Forwarded, Limit, Metrics};
 use crate::ops::admin::Admin;
 use crate::ops::demo;
 use crate::ops::health::Health;
-use crate::protocol::ids::IdGenerator;
+use crate::protocol::ids::{IdGenerator, Sid};
 use crate::proxies::{Hop, Proxies};
 use crate::socketio::{self, SocketIo};
+use crate::stream::Stream;
 
 /// Headers of handshakes that other servers may ask for.
 const RECORDED_HEADERS: [&str; 3] = ["cookie", "user-agent", "x-request-id"];
+
+/// What a client over the limit gets before its connection is closed.
+const FULL: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
 /// What requests are answered from.
 #[derive(Debug)]
@@ -36,7 +42,10 @@ pub(super) struct Parts {
     pub(super) bundle: Bundle,
     pub(super) proxies: Proxies,
     pub(super) proxy_protocol: bool,
-    pub(super) strangers: Strangers,
+    /// Connections without a PROXY header.
+    pub(super) strangers: Complaints,
+    /// Requests on the cluster's port that come from no gateway.
+    pub(super) suspicions: Complaints,
     pub(super) health: Arc<Health>,
     pub(super) engine: Arc<Engine>,
     pub(super) cluster: Arc<Cluster>,
@@ -45,7 +54,12 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    pub(super) fn new(config: &crate::config::Config, connections_max: usize) -> Result<Self, ServeError> {
+    /// `listen` is where other gateways pass requests on to this one, where there may be any.
+    pub(super) fn new(
+        config: &crate::config::Config,
+        connections_max: usize,
+        listen: SocketAddr,
+    ) -> Result<Self, ServeError> {
         let namespaces: Vec<_> = config
             .namespace
             .iter()
@@ -57,6 +71,7 @@ impl Parts {
         let (hub, _) = Hub::new(cores, Arc::clone(&metrics));
         let (cluster, hearing) = Cluster::new(
             &config.cluster,
+            listen,
             Arc::clone(&ids),
             Arc::clone(&hub),
             Arc::clone(&metrics),
@@ -107,7 +122,8 @@ impl Parts {
             bundle: Bundle::load(&server.client_bundle)?,
             proxies: Proxies::new(&server.trusted_proxies),
             proxy_protocol: server.proxy_protocol,
-            strangers: Strangers::default(),
+            strangers: Complaints::default(),
+            suspicions: Complaints::default(),
             health,
             engine,
             cluster,
@@ -116,9 +132,19 @@ impl Parts {
         })
     }
 
+    /// Counts one more connection of a client; where there are too many, says so by it.
+    pub(super) fn lease(&self, stream: &Stream) -> Option<Lease> {
+        let lease = Lease::take(self.health.connections(), self.health.connections_max());
+        if lease.is_none() {
+            self.admin.metrics.limited(Limit::Connections);
+            drop(stream.try_write(FULL));
+        }
+        lease
+    }
+
     /// Answers a request of a client or an operator.
     pub(super) async fn respond(
-        &self,
+        self: &Arc<Self>,
         request: Request<Incoming>,
         peer: Hop,
         port: Port,
@@ -127,11 +153,15 @@ impl Parts {
         let asks_for_websocket = http::asks_for_websocket(request.headers());
         let mut response = match http::refuse(&request) {
             Some(refusal) => refusal,
-            None if port == Port::Admin => self.admin.respond(&request),
-            None => self.route(request, peer, lease).await,
+            None => match port {
+                Port::Clients => self.route(request, peer, lease).await,
+                Port::Peers => self.respond_to_gateway(request, peer, lease).await,
+                Port::Admin => self.admin.respond(&request),
+            },
         };
-        if asks_for_websocket && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            http::close(&mut response); // what follows has not passed the gate
+        let is_over = asks_for_websocket && response.status() != StatusCode::SWITCHING_PROTOCOLS; // what follows has not passed the gate
+        if is_over || (port == Port::Clients && self.health.is_draining() && !asks_for_websocket) {
+            http::close(&mut response);
         }
         response
     }
@@ -146,9 +176,14 @@ impl Parts {
             let peer = Peer {
                 address: self.proxies.client(peer, request.headers()),
                 behind_proxy: self.proxies.trusts(peer),
+                is_secure: self.proxies.is_secure(peer, request.headers()),
                 lease,
             };
-            return self.engage(request, peer).await;
+            return match self.elsewhere(&request).await {
+                Ok(Some((way, sid))) => forward(way, sid, request, peer).await,
+                Ok(None) => self.engage(request, peer).await,
+                Err(Unreachable) => engine::unavailable(http::asks_for_websocket(request.headers())),
+            };
         }
         match (path, &self.demo) {
             ("/", Some(page)) => demo::response(page),
@@ -159,8 +194,41 @@ impl Parts {
         }
     }
 
+    /// The way to the node that a request is for, where that is another one.
+    async fn elsewhere(&self, request: &Request<Incoming>) -> Result<Option<(Way, Option<Sid>)>, Unreachable> {
+        let query = request.uri().query().unwrap_or_default();
+        if !self.cluster.is_shared() || !matches!(*request.method(), Method::GET | Method::POST) {
+            return Ok(None);
+        }
+        if let Some(sid) = engine::session_id(query) {
+            return match self.cluster.owner(&sid) {
+                Owner::Here => Ok(None),
+                Owner::Nobody => {
+                    self.admin.metrics.forwarded(Forwarded::UnknownOwner);
+                    Ok(None)
+                }
+                Owner::Peer(node) => {
+                    let way = self.cluster.reach(&node).await;
+                    way.map(|way| Some((way, Some(sid)))).ok_or_else(|| {
+                        self.admin.metrics.forwarded(Forwarded::Unreachable);
+                        Unreachable
+                    })
+                }
+            };
+        }
+        // A node that leaves lets others have whom balancers still send.
+        if self.engine.refuses_handshakes() && engine::is_handshake(query) {
+            for heir in self.cluster.heirs() {
+                if let Some(way) = self.cluster.reach(&heir).await {
+                    return Ok(Some((way, None)));
+                }
+            }
+        }
+        Ok(None)
+    }
+
     /// Gives the engine a request, and serves the session that comes of it.
-    async fn engage(&self, request: Request<Incoming>, peer: Peer) -> Response<Body> {
+    pub(super) async fn engage(&self, request: Request<Incoming>, peer: Peer) -> Response<Body> {
         let address = peer.address;
         let handled = self.engine.handle(request, peer).await;
         if let Some(opening) = handled.opening {
@@ -174,6 +242,18 @@ impl Parts {
         }
         handled.response
     }
+}
+
+/// Has a request answered by another node.
+async fn forward(way: Way, sid: Option<Sid>, request: Request<Incoming>, peer: Peer) -> Response<Body> {
+    let is_upgrade = http::asks_for_websocket(request.headers());
+    let client = Client {
+        address: peer.address,
+        is_secure: peer.is_secure,
+        host: engine::host(request.headers(), peer.behind_proxy).map(str::to_owned),
+    };
+    let forwarded = way.forward(request, &client, sid, peer.lease).await;
+    forwarded.unwrap_or_else(|Unreachable| engine::unavailable(is_upgrade))
 }
 
 /// Runs what serves the cluster until it is closed. `dependent` lets new sessions in only while Redis is there.

@@ -44,7 +44,7 @@ export async function freePort() {
 /** The environment without anything that would configure the gateway behind the test's back. */
 function cleanEnvironment() {
   const kept = Object.entries(process.env).filter(([name]) => !name.startsWith('ROOMCAST_'));
-  return { ...Object.fromEntries(kept), RUST_BACKTRACE: '1' };
+  return { ...Object.fromEntries(kept), RUST_BACKTRACE: '1', ROOMCAST_CLUSTER__LISTEN: '127.0.0.1:0' };
 }
 
 /** A running gateway. */

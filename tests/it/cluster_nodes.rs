@@ -20,7 +20,7 @@ const CLAIM: &str = "socket.io-roomcast:node:";
 /// Settings of a gateway on this Redis with this time between heartbeats; `[[namespace]]` may follow.
 pub(crate) fn settings(redis: &TestRedis, heartbeat: &str) -> String {
     format!(
-        "drain.delay = \"0s\"\ndrain.spread = \"0s\"\n[cluster]\nredis = \"{}\"\nheartbeat = \"{heartbeat}\"\nrequest_timeout = \"2s\"\n",
+        "drain.delay = \"0s\"\ndrain.spread = \"0s\"\n[cluster]\nlisten = \"127.0.0.1:0\"\nredis = \"{}\"\nheartbeat = \"{heartbeat}\"\nrequest_timeout = \"2s\"\n",
         redis.url()
     )
 }

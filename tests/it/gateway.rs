@@ -45,7 +45,12 @@ impl TestGateway {
 
     /// The same; the error is what the gateway cannot do without.
     pub(crate) async fn try_listen(addresses: &str, settings: &str) -> Result<Self, ServeError> {
-        let ports = format!("server.listen = {addresses}\nadmin.listen = \"127.0.0.1:0\"\n");
+        let cluster = if settings.contains("[cluster]") {
+            "" // says so itself
+        } else {
+            "cluster.listen = \"127.0.0.1:0\"\n"
+        };
+        let ports = format!("server.listen = {addresses}\nadmin.listen = \"127.0.0.1:0\"\n{cluster}");
         let config = Config::from_toml(&format!("{ports}{settings}")).expect("settings of a test");
         let server = Server::bind(config).await?;
         let (first, second) = (server.stopper(), server.stopper());

@@ -31,6 +31,7 @@ impl Observed {
             .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
             .args(["--log-level", "trace", "--log-format", format])
             .env_clear()
+            .env("ROOMCAST_CLUSTER__LISTEN", "127.0.0.1:0")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

@@ -26,6 +26,7 @@ impl Process {
         let mut child = Command::new("sh")
             .args(["-c", &line, env!("CARGO_BIN_EXE_roomcast")])
             .env_clear()
+            .env("ROOMCAST_CLUSTER__LISTEN", "127.0.0.1:0")
             .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stderr(Stdio::piped())

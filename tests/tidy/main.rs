@@ -88,11 +88,13 @@ const CRATES: [(&str, &[&str], &str); 20] = [
     (
         "hyper_util",
         &[
+            "src/cluster/forward/",
             "src/engine/tests.rs",
             "src/engine/websocket.rs",
             "src/server/connection.rs",
+            "src/server/peers.rs",
         ],
-        "sockets go in at one place and come out at one; tests echo",
+        "sockets go in at one place a port and come out at one; tests echo",
     ),
     ("indexmap", &["src/hub/"], "members of rooms"),
     ("ipnet", &["src/config/", "src/proxies.rs"], "trusted proxies"),
@@ -107,7 +109,11 @@ const CRATES: [(&str, &[&str], &str); 20] = [
         &["src/server/supervisor.rs"],
         "one place speaks to the service manager",
     ),
-    ("slab", &["src/hub/"], "slots of sockets"),
+    (
+        "slab",
+        &["src/hub/", "src/cluster/forward/passing.rs"],
+        "slots of sockets, and of what passes through",
+    ),
     (
         "socket2",
         &[

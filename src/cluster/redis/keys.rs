@@ -19,7 +19,17 @@ impl Redis {
     ///
     /// As for every command.
     pub async fn set_nx_px(&self, key: &str, value: Bytes, time_to_live: Duration) -> Result<bool, Failure> {
-        let answer = self.set(key, value, time_to_live, Some(SetOptions::NX)).await?;
+        let answer = self.set(key, value, Some(time_to_live), Some(SetOptions::NX)).await?;
+        Ok(!answer.is_null())
+    }
+
+    /// SET with NX, for good: whether the key was free and is ours now.
+    ///
+    /// # Errors
+    ///
+    /// As for every command.
+    pub async fn set_nx(&self, key: &str, value: Bytes) -> Result<bool, Failure> {
+        let answer = self.set(key, value, None, Some(SetOptions::NX)).await?;
         Ok(!answer.is_null())
     }
 
@@ -29,13 +39,19 @@ impl Redis {
     ///
     /// As for every command.
     pub async fn set_px(&self, key: &str, value: Bytes, time_to_live: Duration) -> Result<(), Failure> {
-        self.set(key, value, time_to_live, None).await.map(|_| ())
+        self.set(key, value, Some(time_to_live), None).await.map(|_| ())
     }
 
-    async fn set(&self, key: &str, value: Bytes, lives: Duration, only: Option<SetOptions>) -> Result<Value, Failure> {
+    async fn set(
+        &self,
+        key: &str,
+        value: Bytes,
+        lives: Option<Duration>,
+        only: Option<SetOptions>,
+    ) -> Result<Value, Failure> {
         let connection = self.shared.connection(Role::Publisher)?;
-        let lives = Expiration::PX(i64::try_from(lives.as_millis()).unwrap_or(i64::MAX).max(1));
-        let answer = connection.client.set(key, value, Some(lives), only, false).await;
+        let lives = lives.map(|lives| Expiration::PX(i64::try_from(lives.as_millis()).unwrap_or(i64::MAX).max(1)));
+        let answer = connection.client.set(key, value, lives, only, false).await;
         self.shared.judged(&connection, answer)
     }
 

@@ -60,6 +60,7 @@ struct Shared {
     publisher: RwLock<Option<Arc<Connection>>>,
     subscriber: RwLock<Option<Arc<Connection>>>,
     waiting_bytes: AtomicUsize,
+    target: Arc<Target>,
 }
 
 /// Whether these settings can be used at all.
@@ -86,11 +87,12 @@ impl Redis {
         let target = Arc::new(Target::new(settings)?);
         let (changed, changes) = mpsc::channel(16);
         tokio::spawn(connection::keep(Role::Publisher, target.clone(), changed.clone()));
-        tokio::spawn(connection::keep(Role::Subscriber, target, changed));
+        tokio::spawn(connection::keep(Role::Subscriber, Arc::clone(&target), changed));
         let shared = Arc::new(Shared {
             publisher: RwLock::new(None),
             subscriber: RwLock::new(None),
             waiting_bytes: AtomicUsize::new(0),
+            target,
         });
         let events = Events {
             changes,
@@ -99,6 +101,15 @@ impl Redis {
             shared: shared.clone(),
         };
         Ok((Self { shared }, events))
+    }
+
+    /// The address by which this machine goes to Redis: one at which others on that side may reach it.
+    ///
+    /// # Errors
+    ///
+    /// When Redis' name cannot be resolved, or there is no way to it.
+    pub async fn local_address(&self) -> std::io::Result<std::net::IpAddr> {
+        self.shared.target.local_address().await
     }
 
     /// PUBLISH, which answers how many connections of this Redis got it. The order of first polls is the order at Redis.

@@ -1,5 +1,7 @@
 //! What fred needs to know to connect: addresses, passwords, whom to trust.
 
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -8,6 +10,7 @@ use fred::rustls::pki_types::CertificateDer;
 use fred::rustls::pki_types::pem::PemObject;
 use fred::rustls::{ClientConfig, RootCertStore, crypto};
 use fred::types::config::{Config, Server as Address, ServerConfig, TlsConnector};
+use tokio::net::UdpSocket;
 
 use super::Settings;
 use super::url::{Place, Server};
@@ -68,6 +71,26 @@ impl Target {
         })
     }
 
+    /// The way to it from here: the address by which we go there. That of this machine itself for a Unix socket.
+    pub(super) async fn local_address(&self) -> io::Result<IpAddr> {
+        let (host, port) = match &self.place.server {
+            Server::Redis { host, port } => (host, *port),
+            Server::Sentinels { hosts, .. } => hosts
+                .first()
+                .map(|(host, port)| (host, *port))
+                .ok_or(io::ErrorKind::NotFound)?,
+            Server::Unix { .. } => return Ok(Ipv4Addr::LOCALHOST.into()),
+        };
+        let mut last = io::Error::from(io::ErrorKind::NotFound);
+        for there in tokio::net::lookup_host((&**host, port)).await? {
+            match towards(there).await {
+                Ok(here) => return Ok(here),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
     fn tls(&self) -> Result<TlsConnector, Error> {
         let fault = |words: String| Error::new(ErrorKind::Tls, words);
         let mut roots = RootCertStore::empty();
@@ -102,4 +125,15 @@ impl Target {
             .with_no_client_auth();
         Ok(config.into())
     }
+}
+
+/// The address that this machine would use. Connecting a datagram socket looks the way up and sends nothing.
+async fn towards(there: SocketAddr) -> io::Result<IpAddr> {
+    let anywhere: IpAddr = match there {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind((anywhere, 0)).await?;
+    socket.connect(there).await?;
+    Ok(socket.local_addr()?.ip())
 }

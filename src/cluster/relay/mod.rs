@@ -23,6 +23,7 @@ use tokio::task::AbortHandle;
 use super::answer::{Answer, Receipt, count};
 use super::asking::Asking;
 use super::config::{Config, Order};
+use super::forward::Forwarder;
 use super::ledger::{Ledger, Pending, Publisher};
 use super::peers::Peers;
 use super::redis::Redis;
@@ -41,6 +42,7 @@ pub(super) struct Relay {
     pub(super) routes: Routes,
     pub(super) metrics: Arc<Metrics>,
     pub(super) peers: Peers,
+    pub(super) forwarder: Arc<Forwarder>,
     pub(super) asking: Arc<Asking>,
     /// How long answers of other servers are waited for.
     pub(super) request_timeout: Duration,
@@ -120,7 +122,7 @@ impl Relay {
         ids: Arc<IdGenerator>,
         redis: Redis,
         hub: Arc<Hub>,
-        metrics: Arc<Metrics>,
+        forwarder: Forwarder,
     ) -> Arc<Self> {
         let now = Instant::now();
         let (outgoing, queue) = mpsc::unbounded_channel();
@@ -134,8 +136,9 @@ impl Relay {
             hub,
             redis,
             routes,
-            metrics,
+            metrics: Arc::clone(&forwarder.metrics),
             peers: Peers::new(ids, config.heartbeat.0),
+            forwarder: Arc::new(forwarder),
             asking: Arc::default(),
             request_timeout: config.request_timeout.0,
             order: config.order,

@@ -156,6 +156,8 @@ pub struct Connection {
     pub address: SocketAddr,
     pub stream: TcpStream,
     pub buffer: Vec<u8>,
+    /// The last answer said that no other follows.
+    is_over: bool,
 }
 
 impl Connection {
@@ -166,6 +168,7 @@ impl Connection {
             address,
             stream,
             buffer: Vec::new(),
+            is_over: false,
         }
     }
 
@@ -197,9 +200,15 @@ impl Connection {
         self.write(&request.bytes(self.address)).await;
     }
 
+    /// Asks, by a new connection where the other side said that it ends this one.
     pub async fn request(&mut self, request: &Request) -> Response {
+        if self.is_over {
+            *self = Self::open(self.address).await;
+        }
         self.send(request).await;
-        self.response().await
+        let response = self.response().await;
+        self.is_over = response.header("connection") == Some("close");
+        response
     }
 
     pub async fn response(&mut self) -> Response {

@@ -1,0 +1,136 @@
+//! The port of other gateways, by which they pass on requests for sessions that are here.
+//!
+//! ```text
+//! PRI * HTTP/2.0   a link: polls, POSTs and what gateways ask of each other      one connection a gateway
+//! GET … HTTP/1.1   an upgrade, whose connection becomes the client's WebSocket   one a WebSocket
+//! ```
+//!
+//! Who cannot show the cluster's secret gets 401 and nothing else. What came by here is never passed on again.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tracing::debug;
+
+use super::Parts;
+use super::connection::{Closing, Port, serve_http};
+use crate::cluster::{Doubt, Purpose, disbelieve};
+use crate::engine::{self, Peer};
+use crate::gate::{Gate, HEAD_TIMEOUT};
+use crate::http::{self, Body, HEAD_BYTES_MAX, Lease};
+use crate::proxies::Hop;
+use crate::reason::Reason;
+use crate::stream::Stream;
+
+/// Requests that one gateway may have under way: it has a parked poll for each client that came to it.
+const REQUESTS_MAX: u32 = 100_000;
+
+/// Bytes of one body that may be under way, and of all together: so that stalled ones do not hold up the others.
+const STREAM_WINDOW: u32 = 256 * 1024;
+const LINK_WINDOW: u32 = (1 << 31) - 1;
+
+/// How often a gateway that is silent is asked whether it is there, and how long it may take to answer.
+const PING_INTERVAL: Duration = Duration::from_secs(5);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a link begins with; what comes by HTTP/1.1 is a GET.
+const LINK_BEGINS: u8 = b'P';
+
+/// Serves a connection of another gateway.
+pub(super) async fn serve(stream: Stream, peer: Hop, parts: &Arc<Parts>, closing: Closing) {
+    let Ok(Some(first)) = tokio::time::timeout(HEAD_TIMEOUT, stream.peek()).await else {
+        return;
+    };
+    if first == LINK_BEGINS {
+        return serve_link(stream, peer, parts, closing).await;
+    }
+    if let Some(lease) = parts.lease(&stream) {
+        let gate = Gate::new(stream, Vec::new());
+        serve_http(gate, peer, parts, (Port::Peers, Arc::new(lease)), closing).await;
+    }
+}
+
+async fn serve_link(stream: Stream, peer: Hop, parts: &Arc<Parts>, mut closing: Closing) {
+    let lease = Arc::new(Lease::free());
+    let service = service_fn(|request| {
+        let (parts, lease) = (Arc::clone(parts), Arc::clone(&lease));
+        async move { Ok::<_, Infallible>(parts.respond_to_gateway(request, peer, lease).await) }
+    });
+    let mut http = http2::Builder::new(TokioExecutor::new());
+    http.timer(TokioTimer::new())
+        .max_concurrent_streams(REQUESTS_MAX)
+        // Clients of another gateway may all leave at once: their polls are reset then, which is no attack.
+        .max_pending_accept_reset_streams(Some(REQUESTS_MAX as usize))
+        .max_local_error_reset_streams(None)
+        .max_header_list_size(2 * HEAD_BYTES_MAX as u32)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(LINK_WINDOW)
+        .max_send_buf_size(STREAM_WINDOW as usize)
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT);
+    let mut serving = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
+    let served = tokio::select! {
+        served = &mut serving => served,
+        () = closing.begins() => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    if let Err(error) = served {
+        debug!(%peer, "the link of a gateway ended: {error}");
+    }
+}
+
+impl Parts {
+    /// Answers a request that another gateway passed on, or its own.
+    pub(super) async fn respond_to_gateway(
+        self: &Arc<Self>,
+        mut request: Request<Incoming>,
+        from: Hop,
+        lease: Arc<Lease>,
+    ) -> Response<Body> {
+        let (purpose, client) = match self.cluster.believe(&mut request) {
+            Ok(believed) => believed,
+            Err(doubt) => {
+                self.distrust(from, doubt);
+                return disbelieve();
+            }
+        };
+        let sid = || engine::session_id(request.uri().query().unwrap_or_default());
+        match purpose {
+            Purpose::Hello => {}
+            Purpose::Release => {
+                if let Some(sid) = sid() {
+                    self.engine.release(&sid);
+                }
+            }
+            Purpose::End => {
+                if let Some(sid) = sid() {
+                    self.engine.end(&sid, Reason::Draining);
+                }
+            }
+            Purpose::Request => {
+                let peer = Peer {
+                    address: client.address,
+                    behind_proxy: false,
+                    is_secure: client.is_secure,
+                    lease,
+                };
+                return self.engage(request, peer).await;
+            }
+        }
+        http::empty(StatusCode::NO_CONTENT)
+    }
+
+    fn distrust(&self, from: Hop, doubt: Doubt) {
+        self.suspicions.complain(|total| {
+            tracing::warn!(%from, total, "a request on the cluster's port was refused: {doubt}");
+        });
+    }
+}
