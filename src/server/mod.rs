@@ -193,6 +193,11 @@ impl Server {
         self.admin.address().unwrap_or_else(nowhere)
     }
 
+    /// Where other gateways pass requests on to this one; `None` for a node that is alone.
+    pub fn peers_addr(&self) -> Option<SocketAddr> {
+        self.peers.as_ref().and_then(Listener::address)
+    }
+
     /// A handle that stops this server.
     pub fn stopper(&self) -> Stopper {
         Stopper(self.wish.clone())

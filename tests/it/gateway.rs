@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use roomcast::config::Config;
-use roomcast::server::{Ended, ServeError, Server};
+use roomcast::server::{Ended, ServeError, Server, Stopper};
 use tokio::task::JoinHandle;
 
 use crate::client::http::{Request, Response, request};
@@ -27,8 +27,10 @@ pub(crate) struct TestGateway {
     pub address: SocketAddr,
     /// Where health and metrics are.
     pub admin: SocketAddr,
-    stop: Box<dyn Fn() + Send + Sync>,
-    stop_now: Box<dyn Fn() + Send + Sync>,
+    /// Where other gateways pass requests on, where there may be any.
+    pub peers: Option<SocketAddr>,
+    /// Tells it what to do; `None` where it is not this process's.
+    stopper: Option<Stopper>,
     task: Option<JoinHandle<Ended>>,
 }
 
@@ -53,12 +55,11 @@ impl TestGateway {
         let ports = format!("server.listen = {addresses}\nadmin.listen = \"127.0.0.1:0\"\n{cluster}");
         let config = Config::from_toml(&format!("{ports}{settings}")).expect("settings of a test");
         let server = Server::bind(config).await?;
-        let (first, second) = (server.stopper(), server.stopper());
         Ok(Self {
             address: server.client_addr(),
             admin: server.admin_addr(),
-            stop: Box::new(move || first.stop()),
-            stop_now: Box::new(move || second.stop_now()),
+            peers: server.peers_addr(),
+            stopper: Some(server.stopper()),
             task: Some(tokio::spawn(server.run())),
         })
     }
@@ -68,8 +69,8 @@ impl TestGateway {
         Self {
             address,
             admin,
-            stop: Box::new(|| {}),
-            stop_now: Box::new(|| {}),
+            peers: None,
+            stopper: None,
             task: None,
         }
     }
@@ -81,12 +82,22 @@ impl TestGateway {
 
     /// Begins to drain, as the first signal does.
     pub(crate) fn stop(&self) {
-        (self.stop)();
+        self.stopper.iter().for_each(Stopper::stop);
+    }
+
+    /// Drains and stays.
+    pub(crate) fn drain(&self) {
+        self.stopper.iter().for_each(Stopper::drain);
+    }
+
+    /// Serves again.
+    pub(crate) fn resume(&self) {
+        self.stopper.iter().for_each(Stopper::resume);
     }
 
     /// Stops at once, as the second signal does.
     pub(crate) fn stop_now(&self) {
-        (self.stop_now)();
+        self.stopper.iter().for_each(Stopper::stop_now);
     }
 
     /// Waits until the gateway has stopped by itself.
@@ -137,7 +148,7 @@ impl TestGateway {
 
 impl Drop for TestGateway {
     fn drop(&mut self) {
-        (self.stop_now)();
+        self.stopper.iter().for_each(Stopper::stop_now);
     }
 }
 

@@ -34,6 +34,8 @@ mod connect;
 mod cors;
 mod drain;
 mod errors;
+mod forwarding;
+mod forwarding_drain;
 mod garbage;
 mod handshake;
 mod health;

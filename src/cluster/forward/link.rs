@@ -197,7 +197,9 @@ impl Connection {
             target: request.uri().path_and_query()?.as_str(),
         };
         let t = now().saturating_add_signed(self.offset);
-        let seal = secrets.lock().seal(t, purpose, client, subject)?;
+        let seal = secrets
+            .lock()
+            .seal(purpose, client, subject, (t, std::time::Instant::now()))?;
         request.headers_mut().insert(SEAL, seal);
         Some(())
     }

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! `v1` is the HMAC-SHA256 of all that stands before it and of the request's method and target, by a secret that never
-//! crosses the wire. `t` are seconds since 1970 by the clock of who is asked; `host` is left out where the client named
+//! crosses the wire. Shortly after a change of the secret there are two, one by the secret before. `t` are seconds since 1970 by the clock of who is asked; `host` is left out where the client named
 //! none. Pure: time is an argument.
 
 use std::net::IpAddr;
@@ -19,6 +19,12 @@ use sha2::Sha256;
 
 /// Name of the header.
 pub(super) const SEAL: &str = "roomcast-peer";
+
+/// What stands before a proof.
+const PROOF: &str = ",v1=";
+
+/// Proofs in one header: as many as secrets are good at a time.
+const PROOFS_MAX: usize = 2;
 
 /// Seconds by which the clocks of two nodes may differ, and for which a request is good.
 const AGE_MAX: u64 = 60;
@@ -118,8 +124,20 @@ impl Secrets {
         self.current.as_ref().map(|secret| &*secret.text)
     }
 
+    /// All that are good now.
+    fn good(&self, now: Instant) -> impl Iterator<Item = &Secret> {
+        let previous = self.previous.as_ref().filter(|(_, until)| now < *until);
+        self.current.iter().chain(previous.map(|(secret, _)| secret))
+    }
+
     /// The header for a request; `t` in seconds since 1970. `None` while there is no secret.
-    pub(super) fn seal(&self, t: u64, purpose: Purpose, client: &Client, subject: Subject<'_>) -> Option<HeaderValue> {
+    pub(super) fn seal(
+        &self,
+        purpose: Purpose,
+        client: &Client,
+        subject: Subject<'_>,
+        (t, now): (u64, Instant),
+    ) -> Option<HeaderValue> {
         let scheme = if client.is_secure { "https" } else { "http" };
         let mut text = format!(
             "t={t},for={},address={},scheme={scheme}",
@@ -130,9 +148,14 @@ impl Secrets {
             text.push_str(",host=");
             text.push_str(host);
         }
-        let proof = self.current.as_ref()?.mac(&text, subject).finalize().into_bytes();
-        text.push_str(",v1=");
-        text.push_str(&URL_SAFE_NO_PAD.encode(proof));
+        self.current.as_ref()?;
+        let proofs = self
+            .good(now)
+            .map(|secret| secret.mac(&text, subject).finalize().into_bytes());
+        for proof in proofs.collect::<Vec<_>>() {
+            text.push_str(PROOF);
+            text.push_str(&URL_SAFE_NO_PAD.encode(proof));
+        }
         let mut header = HeaderValue::try_from(text).ok()?;
         header.set_sensitive(true);
         Some(header)
@@ -146,11 +169,15 @@ impl Secrets {
         (t, now): (u64, Instant),
     ) -> Result<(Purpose, Client), Doubt> {
         let header = header.and_then(|header| header.to_str().ok()).ok_or(Doubt::NoSeal)?;
-        let (text, proof) = header.rsplit_once(",v1=").ok_or(Doubt::NoSeal)?;
-        let proof = URL_SAFE_NO_PAD.decode(proof).map_err(|_| Doubt::NoSeal)?;
-        let previous = self.previous.as_ref().filter(|(_, until)| now < *until);
-        let mut secrets = self.current.iter().chain(previous.map(|(secret, _)| secret));
-        if !secrets.any(|secret| secret.mac(text, subject).verify_slice(&proof).is_ok()) {
+        let (text, proofs) = header.split_once(PROOF).ok_or(Doubt::NoSeal)?;
+        let proofs = proofs.split(PROOF).take(PROOFS_MAX);
+        let proofs = proofs.map(|proof| URL_SAFE_NO_PAD.decode(proof).map_err(|_| Doubt::NoSeal));
+        let proofs: Vec<_> = proofs.collect::<Result<_, _>>()?;
+        let is_proven = |secret: &Secret| {
+            let mac = secret.mac(text, subject);
+            proofs.iter().any(|proof| mac.clone().verify_slice(proof).is_ok())
+        };
+        if !self.good(now).any(is_proven) {
             return Err(Doubt::Forged);
         }
         let (sealed, purpose, client) = read(text).ok_or(Doubt::NoSeal)?;
@@ -243,7 +270,7 @@ mod tests {
                     host: None,
                 },
             ] {
-                let seal = secrets.seal(T, purpose, &client, POLL).unwrap();
+                let seal = secrets.seal(purpose, &client, POLL, (T, Instant::now())).unwrap();
                 let opened = secrets.open(Some(&seal), POLL, (T + 60, Instant::now()));
                 assert_eq!(opened, Ok((purpose, client)));
             }
@@ -253,7 +280,9 @@ mod tests {
     #[test]
     fn nothing_of_it_can_be_changed() {
         let secrets = secrets("one");
-        let seal = secrets.seal(T, Purpose::Request, &client(), POLL).unwrap();
+        let seal = secrets
+            .seal(Purpose::Request, &client(), POLL, (T, Instant::now()))
+            .unwrap();
         let seal = seal.to_str().unwrap();
         let now = Instant::now();
         for (from, to) in [
@@ -291,7 +320,7 @@ mod tests {
             let header = HeaderValue::from_bytes(text.as_bytes()).ok();
             assert!(secrets.open(header.as_ref(), POLL, (T, now)).is_err(), "{text}");
         }
-        let seal = secrets.seal(T, Purpose::Hello, &client(), POLL);
+        let seal = secrets.seal(Purpose::Hello, &client(), POLL, (T, now));
         for (t, expected) in [
             (T - 61, Err(Doubt::OutOfTime)),
             (T - 60, Ok((Purpose::Hello, client()))),
@@ -305,7 +334,7 @@ mod tests {
     #[test]
     fn the_secret_before_is_good_for_a_minute() {
         let (mut ours, start) = (secrets("one"), Instant::now());
-        let old = ours.seal(T, Purpose::Hello, &client(), POLL);
+        let old = ours.seal(Purpose::Hello, &client(), POLL, (T, start));
         ours.set("two", start);
         ours.set("two", start + OVERLAP / 2); // read again, not changed
         let opened = |seconds| {
@@ -314,8 +343,14 @@ mod tests {
         };
         assert_eq!(opened(59), Ok(()));
         assert_eq!(opened(60), Err(Doubt::Forged));
-        let new = ours.seal(T, Purpose::Hello, &client(), POLL);
-        assert_eq!(new, secrets("two").seal(T, Purpose::Hello, &client(), POLL));
+        // Whoever has not heard of the new one believes what is sealed with both, and so does who has only that.
+        let both = ours.seal(Purpose::Hello, &client(), POLL, (T, start));
+        for text in ["one", "two"] {
+            assert!(secrets(text).open(both.as_ref(), POLL, (T, start)).is_ok(), "{text}");
+        }
+        let later = start + OVERLAP;
+        let new = ours.seal(Purpose::Hello, &client(), POLL, (T, later));
+        assert_eq!(new, secrets("two").seal(Purpose::Hello, &client(), POLL, (T, later)));
     }
 
     #[test]
@@ -326,7 +361,7 @@ mod tests {
                 host: Some(host.into()),
                 ..client()
             };
-            let seal = secrets.seal(T, Purpose::Request, &client, POLL);
+            let seal = secrets.seal(Purpose::Request, &client, POLL, (T, Instant::now()));
             let (_, opened) = secrets.open(seal.as_ref(), POLL, (T, Instant::now())).unwrap();
             assert_eq!(opened.host, None, "{host}");
         }

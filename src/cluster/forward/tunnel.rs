@@ -16,8 +16,11 @@ use crate::stream::Stream;
 /// Bytes that are read at once.
 const READ_BYTES: usize = 64 * 1024;
 
-/// How long the second direction may last once the first has ended: the last words, and then the end of it.
+/// Time for what an owner still has to say when its client has ended.
 const LAST_WORDS: Duration = Duration::from_secs(30);
+
+/// Time for a client to end its side, too, when its owner has: closed before, it might lose the last words.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 thread_local! {
     static READ: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BYTES]);
@@ -41,8 +44,8 @@ struct Pipe<'a> {
     is_done: bool,
 }
 
-/// Carries bytes both ways until both have ended, or one has broken. Once `hung_up` says so, the owner sees the end of what
-/// the client says.
+/// Carries bytes both ways until the owner has ended, or one side has broken. Once `hung_up` says so, the owner sees the
+/// end of what the client says.
 pub(super) async fn join(client: End, owner: End, hung_up: oneshot::Receiver<()>) {
     let mut hung_up = Some(hung_up);
     let mut up = Pipe::new(&client.stream, &owner.stream, client.early);
@@ -53,10 +56,11 @@ pub(super) async fn join(client: End, owner: End, hung_up: oneshot::Receiver<()>
             hung_up = None;
             up.is_at_end |= said.is_ok();
         }
-        if up.poll(cx).is_err() || down.poll(cx).is_err() || (up.is_done && down.is_done) {
+        up.is_done |= up.poll(cx).is_err(); // the owner may have said something before it was gone
+        if down.poll(cx).is_err() || down.is_done {
             return Poll::Ready(());
         }
-        if !(up.is_done || down.is_done) {
+        if !up.is_done {
             return Poll::Pending;
         }
         if last_words.is_none() {
@@ -68,6 +72,20 @@ pub(super) async fn join(client: End, owner: End, hung_up: oneshot::Receiver<()>
             .map_or(Poll::Pending, |timer| timer.poll(cx))
     })
     .await;
+    if down.is_done {
+        let _ = tokio::time::timeout(FAREWELL, ended(&client.stream)).await;
+    }
+}
+
+/// Waits until a client ends; what it still says is for nobody.
+async fn ended(client: &Stream) {
+    while poll_fn(|cx| client.poll_read_ready(cx)).await.is_ok() {
+        match READ.with_borrow_mut(|buffer| client.try_read(buffer)) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Ok(0) | Err(_) => return,
+            Ok(_) => {}
+        }
+    }
 }
 
 impl<'a> Pipe<'a> {
@@ -206,7 +224,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_direction_ends_before_the_other_but_not_long() {
+    async fn the_owner_has_the_last_word_but_not_for_long() {
         let (mut client, mut owner, tunnel) = tunnel([b"", b""]);
         client.shutdown().await.unwrap();
         assert_eq!(owner.read_to_end(&mut Vec::new()).await.unwrap(), 0);
@@ -235,6 +253,16 @@ mod tests {
         client.read_to_end(&mut last_words).await.unwrap();
         assert_eq!(last_words, b"bye");
         tunnel.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_does_not_end_when_its_owner_has_is_not_waited_for() {
+        let (mut client, mut owner, tunnel) = tunnel([b"", b""]);
+        owner.write_all(b"last words").await.unwrap();
+        drop(owner);
+        client.write_all(b"not heard").await.unwrap();
+        tunnel.await.unwrap();
+        assert_eq!(read(&mut client, 10).await, b"last words");
     }
 
     #[tokio::test]

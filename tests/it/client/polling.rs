@@ -20,7 +20,8 @@ pub struct Polling {
     pub open: Value,
     /// Packets that came in the same answer as the opening.
     pub first: Vec<Packet>,
-    connection: Connection,
+    /// One to each node that requests go to in turn.
+    connections: Vec<Connection>,
 }
 
 /// Reads the packets of an answer to a GET.
@@ -59,8 +60,21 @@ impl Polling {
             sid,
             open,
             first: packets,
-            connection,
+            connections: vec![connection],
         }
+    }
+
+    /// From now on its requests go to these nodes in turn.
+    pub async fn go_round(&mut self, nodes: &[SocketAddr]) {
+        self.connections.clear();
+        for node in nodes {
+            self.connections.push(Connection::open(*node).await);
+        }
+    }
+
+    fn connection(&mut self) -> &mut Connection {
+        self.connections.rotate_left(1);
+        &mut self.connections[0]
     }
 
     /// The target of this session's polling requests.
@@ -75,7 +89,8 @@ impl Polling {
 
     /// Asks for packets and returns the whole answer.
     pub async fn get(&mut self) -> Response {
-        self.connection.request(&Request::get(&self.target())).await
+        let request = Request::get(&self.target());
+        self.connection().request(&request).await
     }
 
     /// Asks for packets.
@@ -89,14 +104,20 @@ impl Polling {
 
     /// Asks for packets on a connection of its own, whose answer the caller reads later.
     pub async fn start_poll(&self) -> Connection {
-        let mut connection = Connection::open(self.address).await;
+        self.start_poll_at(self.address).await
+    }
+
+    /// The same at this node.
+    pub async fn start_poll_at(&self, node: SocketAddr) -> Connection {
+        let mut connection = Connection::open(node).await;
         connection.send(&Request::get(&self.target())).await;
         connection
     }
 
     /// Posts bytes as they are.
     pub async fn post_body(&mut self, body: impl Into<Vec<u8>>) -> Response {
-        self.connection.request(&Request::post(&self.target(), body)).await
+        let request = Request::post(&self.target(), body);
+        self.connection().request(&request).await
     }
 
     pub async fn post_packets(&mut self, packets: &[Packet]) -> Response {
@@ -110,7 +131,7 @@ impl Polling {
 
     /// Sends a request for this session with other headers or another method.
     pub async fn request(&mut self, request: &Request) -> Response {
-        self.connection.request(request).await
+        self.connection().request(request).await
     }
 
     /// Joins `/`: asks for it where the version does not do so by itself, and waits for the answer.
@@ -125,7 +146,12 @@ impl Polling {
 
     /// Opens the WebSocket of an upgrade and probes it.
     pub async fn probe(&self) -> WebSocket {
-        let mut socket = WebSocket::open(self.address, &self.upgrade_target()).await;
+        self.probe_at(self.address).await
+    }
+
+    /// The same at this node.
+    pub async fn probe_at(&self, node: SocketAddr) -> WebSocket {
+        let mut socket = WebSocket::open(node, &self.upgrade_target()).await;
         socket.send_text("2probe").await;
         assert_eq!(socket.text().await, "3probe");
         socket
