@@ -2,7 +2,7 @@
 //!
 //! A closed set, so that the hot path branches instead of calling through a table. Nothing here keeps bytes.
 
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Read as _};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 /// A peer that is silent for so long is asked whether it is there: sooner than by the heartbeat's timeout.
@@ -62,12 +62,23 @@ impl Stream {
         on_each!(self, socket => socket.poll_write_ready(cx))
     }
 
-    /// Reads what is there.
+    /// Reads what is there. Where that fills less than the buffer no more is there, so the next
+    /// [`poll_read_ready`](Self::poll_read_ready) waits, without asking the system in vain.
     ///
     /// # Errors
     /// `WouldBlock` when nothing is.
     pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        on_each!(self, socket => socket.try_read(buffer))
+        let mut read = None;
+        let tried = on_each!(self, socket => socket.try_io(Interest::READABLE, || {
+            let count = (&*SockRef::from(socket)).read(buffer)?;
+            read = Some(count);
+            let is_drained = (1..buffer.len()).contains(&count);
+            if is_drained { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+        }));
+        match read {
+            Some(count) => Ok(count),
+            None => tried.map(|()| 0),
+        }
     }
 
     /// Writes what fits.
@@ -164,7 +175,53 @@ pub fn watch(socket: &impl AsFd) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::AsyncWriteExt as _;
+    use tokio::net::TcpListener;
+
     use super::*;
+
+    /// What is read once that is possible.
+    async fn read(stream: &Stream, bytes: usize) -> Vec<u8> {
+        let mut buffer = vec![0; bytes];
+        poll_fn(|cx| stream.poll_read_ready(cx)).await.unwrap();
+        let count = stream.try_read(&mut buffer).unwrap();
+        buffer.truncate(count);
+        buffer
+    }
+
+    /// Whether a read is worth a try.
+    async fn is_ready(stream: &Stream) -> bool {
+        poll_fn(|cx| Poll::Ready(stream.poll_read_ready(cx).is_ready())).await
+    }
+
+    #[tokio::test]
+    async fn what_is_drained_is_not_asked_again_until_more_comes() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap());
+        let (client, accepted) = tokio::join!(client, listener.accept());
+        let (here, there) = UnixStream::pair().unwrap();
+        let pairs = [
+            (Stream::Tcp(client.unwrap()), Stream::Tcp(accepted.unwrap().0)),
+            (Stream::Unix(here), Stream::Unix(there)),
+        ];
+        for (mut client, stream) in pairs {
+            client.write_all(b"hello").await.unwrap();
+            assert_eq!(read(&stream, 4).await, b"hell");
+            assert!(is_ready(&stream).await, "the buffer was filled, so there may be more");
+            assert_eq!(read(&stream, 4).await, b"o");
+            assert!(!is_ready(&stream).await);
+            assert_eq!(
+                stream.try_read(&mut [0; 4]).unwrap_err().kind(),
+                io::ErrorKind::WouldBlock
+            );
+            client.write_all(b"bye").await.unwrap();
+            drop(client);
+            assert_eq!(read(&stream, 4).await, b"bye");
+            assert_eq!(read(&stream, 4).await, b"", "the end is heard of, too");
+        }
+    }
 
     #[test]
     fn every_client_keeps_a_stream_so_it_is_small() {

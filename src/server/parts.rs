@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use hyper::body::Incoming;
 use hyper::header::HeaderName;
@@ -46,6 +47,8 @@ pub(super) struct Parts {
     pub(super) strangers: Complaints,
     /// Requests on the cluster's port that come from no gateway.
     pub(super) suspicions: Complaints,
+    /// How many links of other gateways are open.
+    pub(super) links: Arc<AtomicUsize>,
     pub(super) health: Arc<Health>,
     pub(super) engine: Arc<Engine>,
     pub(super) cluster: Arc<Cluster>,
@@ -124,6 +127,7 @@ impl Parts {
             proxy_protocol: server.proxy_protocol,
             strangers: Complaints::default(),
             suspicions: Complaints::default(),
+            links: Arc::default(),
             health,
             engine,
             cluster,

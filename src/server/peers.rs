@@ -16,7 +16,7 @@ use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::Parts;
 use super::connection::{Closing, Port, serve_http};
@@ -30,6 +30,9 @@ use crate::stream::Stream;
 
 /// Requests that one gateway may have under way: it has a parked poll for each client that came to it.
 const REQUESTS_MAX: u32 = 100_000;
+
+/// Links that may be open: twice as many as gateways that are kept count of. Anybody may connect before it is believed.
+const LINKS_MAX: usize = 2_000;
 
 /// Bytes of one body that may be under way, and of all together: so that stalled ones do not hold up the others.
 const STREAM_WINDOW: u32 = 256 * 1024;
@@ -57,7 +60,11 @@ pub(super) async fn serve(stream: Stream, peer: Hop, parts: &Arc<Parts>, closing
 }
 
 async fn serve_link(stream: Stream, peer: Hop, parts: &Arc<Parts>, mut closing: Closing) {
-    let lease = Arc::new(Lease::free());
+    let Some(lease) = Lease::take(&parts.links, LINKS_MAX).map(Arc::new) else {
+        return parts.suspicions.complain(|total| {
+            warn!(%peer, total, "a link was refused: {LINKS_MAX} are open");
+        });
+    };
     let service = service_fn(|request| {
         let (parts, lease) = (Arc::clone(parts), Arc::clone(&lease));
         async move { Ok::<_, Infallible>(parts.respond_to_gateway(request, peer, lease).await) }
@@ -130,7 +137,7 @@ impl Parts {
 
     fn distrust(&self, from: Hop, doubt: Doubt) {
         self.suspicions.complain(|total| {
-            tracing::warn!(%from, total, "a request on the cluster's port was refused: {doubt}");
+            warn!(%from, total, "a request on the cluster's port was refused: {doubt}");
         });
     }
 }

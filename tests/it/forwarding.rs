@@ -213,6 +213,18 @@ async fn a_gateway_that_beats_but_is_not_reached_keeps_its_sessions() {
 }
 
 #[tokio::test]
+async fn a_gateway_that_listens_everywhere_tells_the_address_by_which_it_goes_to_redis() {
+    let redis = TestRedis::start().await;
+    let settings = format!("[cluster]\nlisten = \"0.0.0.0:0\"\nredis = \"{}\"\n", redis.url());
+    let gateways = [TestGateway::start(&settings).await, TestGateway::start(&settings).await];
+    all_know_of_all(&gateways).await;
+    let mut polling = Polling::open(gateways[0].address, 4).await;
+    polling.go_round(&[gateways[1].address]).await;
+    polling.join_root().await;
+    polling.is_alive().await;
+}
+
+#[tokio::test]
 async fn requests_under_way_end_when_their_owner_dies_or_hangs() {
     let redis = TestRedis::start().await;
     let settings = format!("[cluster]\nredis = \"{}\"\n", redis.url());

@@ -44,6 +44,9 @@ const KEPT: [HeaderName; 11] = [
 /// Time for an owner to say what becomes of an upgrade.
 const UPGRADE_PATIENCE: Duration = Duration::from_secs(5);
 
+/// Time after which an owner is told again to let a poll go.
+const RELEASE_INTERVAL: Duration = Duration::from_millis(200);
+
 /// The open way to another node.
 #[derive(Debug)]
 pub struct Way {
@@ -126,12 +129,16 @@ impl Way {
         Some(response.map(Body::Right))
     }
 
-    /// Waits until this node leaves, and lets the owner answer the poll then.
+    /// Waits until this node leaves, and lets the owner answer the poll then: again and again, as our word may come to it
+    /// before the poll does.
     async fn released(&self, sid: Option<Sid>, ending: oneshot::Receiver<()>) -> std::convert::Infallible {
         if let (Ok(()), Some(sid)) = (ending.await, sid) {
-            let mut connection = self.connection.clone();
-            let secrets = &self.forwarder.secrets;
-            connection.tell(Purpose::Release, sid.as_str(), secrets).await;
+            loop {
+                let mut connection = self.connection.clone();
+                let secrets = &self.forwarder.secrets;
+                connection.tell(Purpose::Release, sid.as_str(), secrets).await;
+                tokio::time::sleep(RELEASE_INTERVAL).await;
+            }
         }
         std::future::pending().await
     }
@@ -178,11 +185,11 @@ impl Way {
                 let owner = theirs.await.ok()?.downcast::<TokioIo<TcpStream>>().ok()?;
                 let client = End {
                     stream: client.io.into_inner().into_stream(),
-                    early: client.read_buf.into(),
+                    early: client.read_buf.to_vec(), // not `into`: that would keep hyper's buffer
                 };
                 let owner = End {
                     stream: Stream::Tcp(owner.io.into_inner()),
-                    early: owner.read_buf.into(),
+                    early: owner.read_buf.to_vec(),
                 };
                 Some((client, owner))
             };
