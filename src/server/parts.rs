@@ -107,10 +107,6 @@ impl Parts {
         if let Some(hearing) = hearing {
             join(&cluster, hearing, &socketio, needs_redis.then_some(&engine));
         }
-        let has_demo = match server.demo {
-            Demo::Fixed(wanted) => wanted,
-            Demo::Auto(Auto::Auto) => config.is_open(),
-        };
         let admin = Admin {
             ids: Arc::clone(&ids),
             keys: config.admin.keys.clone(),
@@ -121,7 +117,7 @@ impl Parts {
         };
         Ok(Self {
             path: server.path.clone(),
-            demo: has_demo.then(|| demo::page(&server.path)),
+            demo: has_demo(config).then(|| demo::page(&server.path)),
             bundle: Bundle::load(&server.client_bundle)?,
             proxies: Proxies::new(&server.trusted_proxies),
             proxy_protocol: server.proxy_protocol,
@@ -245,6 +241,13 @@ impl Parts {
             });
         }
         handled.response
+    }
+}
+
+fn has_demo(config: &crate::config::Config) -> bool {
+    match config.server.demo {
+        Demo::Fixed(wanted) => wanted,
+        Demo::Auto(Auto::Auto) => config.is_open(),
     }
 }
 
