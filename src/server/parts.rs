@@ -24,7 +24,7 @@ use crate::ops::admin::Admin;
 use crate::ops::demo;
 use crate::ops::health::Health;
 use crate::protocol::ids::{IdGenerator, Sid};
-use crate::proxies::{Hop, Proxies};
+use crate::proxies::{self, Hop, Proxies};
 use crate::socketio::{self, SocketIo};
 use crate::stream::Stream;
 
@@ -257,7 +257,7 @@ async fn forward(way: Way, sid: Option<Sid>, request: Request<Incoming>, peer: P
     let client = Client {
         address: peer.address,
         is_secure: peer.is_secure,
-        host: engine::host(request.headers(), peer.behind_proxy).map(str::to_owned),
+        host: proxies::host(request.headers(), peer.behind_proxy).map(str::to_owned),
     };
     let forwarded = way.forward(request, &client, sid, peer.lease).await;
     forwarded.unwrap_or_else(|Unreachable| engine::unavailable(is_upgrade))
