@@ -32,6 +32,7 @@ export async function visit(t, balancer, { generation, ...kind }) {
   const agent = new Agent({ localAddress: address, keepAlive: number % 2 === 0 });
   const client = await connect(t, balancer, generation, { agent, ...kind });
   client.address = address;
+  client.keepsConnections = agent.keepAlive;
   client.kind = { generation, ...kind };
   client.name = `visitor ${number}, ${generation}, ${kind.transport}`;
   return client;
@@ -40,3 +41,15 @@ export async function visit(t, balancer, { generation, ...kind }) {
 /** Whether a client's requests come to one node by the balancer's own doing. */
 export const sticks = (balancer, { kind }) =>
   balancer.sticky !== undefined && (balancer.sticky !== 'cookie' || kind.withCredentials === true);
+
+/** Requests that gateways passed on to each other: how many, by what came of them; without those there were none of. */
+export async function forwarded(gateways) {
+  const sum = {};
+  for (const { adminUrl } of gateways) {
+    const text = await (await fetch(`${adminUrl}/metrics`)).text();
+    for (const [, result, count] of text.matchAll(/^roomcast_forwarded_requests_total\{result="(\w+)"\} (\d+)$/gm)) {
+      if (count !== '0') sum[result] = (sum[result] ?? 0) + Number(count);
+    }
+  }
+  return sum;
+}

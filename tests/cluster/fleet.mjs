@@ -24,7 +24,10 @@ export function fleet(kinds, options) {
     for (const kind of kinds) cluster.servers.push(await startServer(t, cluster.redis, kind, options));
   });
   after(async () => {
-    for (const end of ends.reverse()) await end();
+    const failures = [];
+    // All of them, whatever one says: a process that is left would keep the run from ending.
+    for (const end of ends.reverse()) await Promise.resolve().then(end).catch((error) => failures.push(error));
+    if (failures.length > 0) throw failures[0];
   });
   return cluster;
 }
