@@ -40,6 +40,7 @@ function makeSwitch() {
 /** A host. */
 export class Host {
   #network;
+  #isCut = false;
 
   /** Makes one; it is gone when the test ends. */
   static async make(t) {
@@ -80,6 +81,7 @@ export class Host {
   /** Drops what matches, from now on: what comes in, what goes out. */
   cut({ input = [], output = [] }) {
     const chain = (hook, rules) => `chain ${hook} { type filter hook ${hook} priority 0; ${rules.map((rule) => `${rule} drop; `).join('')} }`;
+    this.#isCut = true;
     this.#run(['nft', '-f', '-'], `table ip cut {\n${chain('input', input)}\n${chain('output', output)}\n}\n`);
   }
 
@@ -90,6 +92,7 @@ export class Host {
 
   /** All is as it was. */
   heal() {
-    this.#run(['nft', 'delete', 'table', 'ip', 'cut']);
+    if (this.#isCut) this.#run(['nft', 'delete', 'table', 'ip', 'cut']);
+    this.#isCut = false;
   }
 }

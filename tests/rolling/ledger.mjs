@@ -96,11 +96,11 @@ export class Ledger {
   /**
    * What there is to say in the end, once nobody is `waiting`: `complaints`, in words, and numbers.
    * `missed`: deliveries that members missed because they were away; `cut`: those of them that were on their way when the
-   * connection went. `unknown`: messages of which their publisher never heard whether they were taken. `total`: members must
+   * connection went, the earliest of them taken `before` milliseconds earlier. `unknown`: messages of which their publisher never heard whether they were taken. `total`: members must
    * agree on one order.
    */
   verdict({ total = true } = {}) {
-    const report = { sent: 0, unknown: 0, heard: 0, missed: 0, cut: 0, stays: 0, complaints: [] };
+    const report = { sent: 0, unknown: 0, heard: 0, missed: 0, cut: 0, before: 0, stays: 0, complaints: [] };
     for (const publishers of this.#rooms.values()) {
       for (const messages of publishers.values()) {
         report.sent += messages.length;
@@ -140,10 +140,15 @@ function judge({ name, room, stays }, publisher, messages, report) {
   }
   messages.forEach((message, number) => {
     if (seen.has(number) || message.taken === undefined || message.sent <= (stays[0].joined ?? Infinity)) return;
-    const excuse = whyMissed(stays, message);
-    if (excuse === undefined) wrong(`lost ${number}, sent while it was in the room`);
-    else report.missed += 1;
-    if (excuse === 'cut') report.cut += 1;
+    const lost = whenLost(stays, message);
+    if (lost === undefined) {
+      wrong(`lost ${number}, sent while it was in the room`);
+      return;
+    }
+    report.missed += 1;
+    if (message.sent >= lost) return;
+    report.cut += 1;
+    report.before = Math.max(report.before, Math.round(lost - message.taken));
   });
 }
 
@@ -154,12 +159,11 @@ function hole(messages, before, after) {
   return found;
 }
 
-/** `away` or `cut`, where a member had no connection, or lost it, between a message's sending and its coming. */
-function whyMissed(stays, { sent, taken }) {
-  for (const [index, { ended }] of stays.entries()) {
+/** When a member lost the connection for want of which it missed a message; `undefined` where it had one all the time. */
+function whenLost(stays, { sent, taken }) {
+  const stay = stays.find(({ ended }, index) => {
     const back = stays[index + 1]?.joined ?? Infinity;
-    if (ended === undefined || sent >= back || taken < ended - ON_THE_WAY) continue;
-    return sent < ended ? 'cut' : 'away';
-  }
-  return undefined;
+    return ended !== undefined && sent < back && taken >= ended - ON_THE_WAY;
+  });
+  return stay?.ended;
 }

@@ -32,12 +32,12 @@ function told(story) {
 it('is content with what is right', () => {
   const { complaints, waiting, ...counts } = told('send join .joined send .1 send .2 away send join .joined send .4');
   assert.deepEqual([complaints, waiting], [[], []]);
-  assert.deepEqual(counts, { sent: 5, unknown: 0, heard: 3, missed: 1, cut: 0, stays: 2 });
+  assert.deepEqual(counts, { sent: 5, unknown: 0, heard: 3, missed: 1, cut: 0, before: 0, stays: 2 });
 });
 
 it('tells what was published while a member was away from what was on its way when it went', () => {
-  const { missed, cut } = told('join .joined send .away');
-  assert.deepEqual([missed, cut], [1, 1]);
+  const { missed, cut, before } = told('join .joined send .away');
+  assert.deepEqual([missed, cut, before], [1, 1, 10]);
   const late = told('join .joined send .away send send join .joined send .3');
   assert.deepEqual([late.complaints, late.missed, late.cut], [[], 3, 1]);
 });
