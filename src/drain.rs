@@ -118,7 +118,12 @@ impl Drain {
                 (Wish::Drain, _) | (Wish::Leave, None) => {}
             }
             tokio::select! {
-                ended = &mut leaving, if left.is_none() => left = Some(ended),
+                ended = &mut leaving, if left.is_none() => {
+                    if wished == Wish::Leave {
+                        return Some(ended);
+                    }
+                    left = Some(ended);
+                }
                 changed = wish.changed() => if changed.is_err() { return Some(self.cut().await) },
             }
         }
@@ -193,7 +198,17 @@ impl Drain {
 
     async fn emptied(&self) {
         while !self.is_empty() {
+            self.passengers().for_each(|late| late.end(Reason::Draining));
             tokio::time::sleep(STEP / 5).await;
+        }
+    }
+
+    /// Lets go of whoever still comes to go through this node, for as long as it is polled: balancers that ask nobody send
+    /// requests for sessions of other nodes until the end.
+    pub async fn let_go_of_the_last(&self) {
+        loop {
+            self.passengers().for_each(|late| late.end(Reason::Draining));
+            tokio::time::sleep(STEP).await;
         }
     }
 }

@@ -1,13 +1,16 @@
-//! Which proxies are believed when they say who the client is.
+//! Which proxies are believed when they say who the client is, and what they say: by `X-Forwarded-For`, `-Host` and
+//! `-Proto`, or by `Forwarded` (RFC 7239) where none of
+//! those is there: a proxy that writes them leaves the other one to the client.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
-use hyper::header::{HeaderMap, HeaderName};
+use hyper::header::{FORWARDED, HOST, HeaderMap, HeaderName};
 use ipnet::IpNet;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// Stands in `server.trusted_proxies` for whoever connects by a Unix socket.
@@ -70,10 +73,11 @@ impl Proxies {
 
     /// Whether a trusted proxy says that the client came to it by TLS.
     pub fn is_secure(&self, peer: Hop, headers: &HeaderMap) -> bool {
-        let scheme = headers.get(X_FORWARDED_PROTO).filter(|_| self.trusts(peer));
-        let scheme = scheme.and_then(|scheme| scheme.to_str().ok()).unwrap_or_default();
-        // Several proxies make a list; the first entry is what the client used.
-        matches!(scheme.split(',').next().map(str::trim), Some("https" | "wss"))
+        if !self.trusts(peer) {
+            return false;
+        }
+        let scheme = first(headers, &X_FORWARDED_PROTO).or_else(|| forwarded(headers, "proto").next());
+        matches!(scheme, Some("https" | "wss"))
     }
 
     /// The client's address: the last one in `X-Forwarded-For` that is not a trusted proxy itself, as everything
@@ -88,7 +92,11 @@ impl Proxies {
             .iter()
             .filter_map(|list| list.to_str().ok())
             .collect();
-        for hop in lists.iter().rev().flat_map(|list| list.rsplit(',')) {
+        let mut hops: Vec<_> = lists.iter().flat_map(|list| list.split(',')).collect();
+        if hops.is_empty() {
+            hops = forwarded(headers, "for").collect();
+        }
+        for hop in hops.into_iter().rev() {
             let Some(hop) = address(hop.trim()) else {
                 break;
             };
@@ -99,6 +107,31 @@ impl Proxies {
         }
         client.address()
     }
+}
+
+/// The host that the client asked for. `behind_proxy` says that forwarding headers may be believed.
+pub fn host(headers: &HeaderMap, behind_proxy: bool) -> Option<&str> {
+    let told = || first(headers, &X_FORWARDED_HOST).or_else(|| forwarded(headers, "host").next());
+    let told = if behind_proxy { told() } else { None };
+    told.or_else(|| first(headers, &HOST))
+}
+
+/// The first of what several proxies made a list of: what the client said.
+fn first<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()?.split(',').next().map(str::trim)
+}
+
+/// What each proxy says of this in `Forwarded`, the first one first.
+fn forwarded<'a>(headers: &'a HeaderMap, wanted: &'a str) -> impl Iterator<Item = &'a str> {
+    let older = [X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO];
+    let is_older = older.iter().any(|name| headers.contains_key(name));
+    let lists = headers.get_all(FORWARDED).iter().filter(move |_| !is_older);
+    let lists = lists.filter_map(|list| list.to_str().ok());
+    lists.flat_map(|list| list.split(',')).filter_map(move |element| {
+        let mut pairs = element.split(';').filter_map(|pair| pair.trim().split_once('='));
+        let (_, value) = pairs.find(|(name, _)| name.eq_ignore_ascii_case(wanted))?;
+        Some(value.trim_matches('"'))
+    })
 }
 
 /// An address with or without a port, as proxies write them.
@@ -154,6 +187,47 @@ mod tests {
             let peer = Hop::Address(peer.parse().unwrap());
             assert_eq!(proxies.is_secure(peer, &headers), expected, "{peer} {scheme}");
         }
+    }
+
+    #[test]
+    fn forwarded_is_read_where_the_older_headers_are_missing() {
+        let proxies = Proxies::new(&["10.0.0.0/8".into(), "2001:db8::/32".into()]);
+        let told = |fields: &[(HeaderName, &'static str)]| {
+            let fields = fields
+                .iter()
+                .map(|(name, text)| (name.clone(), HeaderValue::from_static(text)));
+            let headers = fields.collect();
+            let peer = Hop::Address([10, 0, 0, 1].into());
+            let (client, host) = (proxies.client(peer, &headers).to_string(), host(&headers, true));
+            (client, host.map(str::to_owned), proxies.is_secure(peer, &headers))
+        };
+        for (forwarded, client, host, is_secure) in [
+            (
+                "for=192.0.2.60;proto=https;host=chat.example.com",
+                "192.0.2.60",
+                Some("chat.example.com"),
+                true,
+            ),
+            ("For=\"[2001:db9::1]:4711\"; Proto=http", "2001:db9::1", None, false),
+            (
+                "for=1.1.1.1;host=a, for=192.0.2.43:80;host=b, for=\"[2001:db8::2]\"",
+                "192.0.2.43",
+                Some("a"),
+                false,
+            ),
+            ("for=_hidden, for=10.2.2.2", "10.2.2.2", None, false),
+            ("for=unknown", "10.0.0.1", None, false),
+            (";;=,", "10.0.0.1", None, false),
+        ] {
+            let expected = (client.to_owned(), host.map(str::to_owned), is_secure);
+            assert_eq!(told(&[(FORWARDED, forwarded)]), expected, "{forwarded}");
+        }
+        let both = [
+            (FORWARDED, "for=1.1.1.1;host=a;proto=https"),
+            (X_FORWARDED_FOR, "192.0.2.1"),
+            (HOST, "b"),
+        ];
+        assert_eq!(told(&both), ("192.0.2.1".into(), Some("b".into()), false));
     }
 
     #[test]

@@ -31,7 +31,6 @@ use serde_json::json;
 pub use config::Config;
 pub use directory::Directory;
 pub use handshake::{Handled, Opening, Peer};
-pub use origin::host;
 pub use outbox::Outbox;
 pub use session::{Event, Session};
 

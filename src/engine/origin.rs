@@ -5,15 +5,15 @@
 
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
-    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_REQUEST_HEADERS, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN,
-    REFERER, VARY,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_REQUEST_HEADERS, HeaderMap, HeaderName, HeaderValue, ORIGIN, REFERER,
+    VARY,
 };
 use hyper::{Response, StatusCode};
 
 use crate::http::{self, Body};
+use crate::proxies::host;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// The origins that may connect beside our own host.
 #[derive(Debug)]
@@ -86,14 +86,6 @@ impl Origins {
             _ => false,
         }
     }
-}
-
-/// The host that the client asked for. `behind_proxy` says that forwarding headers may be believed.
-pub fn host(headers: &HeaderMap, behind_proxy: bool) -> Option<&str> {
-    let forwarded = headers.get(X_FORWARDED_HOST).filter(|_| behind_proxy);
-    let host = forwarded.or_else(|| headers.get(HOST))?.to_str().ok()?;
-    // Several proxies make a list; the first entry is what the client asked for.
-    host.split(',').next().map(str::trim)
 }
 
 /// Scheme and authority of a URL.

@@ -235,7 +235,11 @@ impl Server {
         listeners.shutdown().await;
         closing.send_replace(true);
         if ended == Ended::Clean {
-            let _ = tokio::time::timeout(LAST_ANSWERS, closing.closed()).await;
+            tokio::select! {
+                () = closing.closed() => {}
+                () = drain.let_go_of_the_last() => {}
+                () = tokio::time::sleep(LAST_ANSWERS) => {}
+            }
         }
         parts.cluster.leave().await;
         info!(clean = ended == Ended::Clean, "stopped");

@@ -24,7 +24,7 @@ use crate::ops::admin::Admin;
 use crate::ops::demo;
 use crate::ops::health::Health;
 use crate::protocol::ids::{IdGenerator, Sid};
-use crate::proxies::{Hop, Proxies};
+use crate::proxies::{self, Hop, Proxies};
 use crate::socketio::{self, SocketIo};
 use crate::stream::Stream;
 
@@ -107,10 +107,6 @@ impl Parts {
         if let Some(hearing) = hearing {
             join(&cluster, hearing, &socketio, needs_redis.then_some(&engine));
         }
-        let has_demo = match server.demo {
-            Demo::Fixed(wanted) => wanted,
-            Demo::Auto(Auto::Auto) => config.is_open(),
-        };
         let admin = Admin {
             ids: Arc::clone(&ids),
             keys: config.admin.keys.clone(),
@@ -121,7 +117,7 @@ impl Parts {
         };
         Ok(Self {
             path: server.path.clone(),
-            demo: has_demo.then(|| demo::page(&server.path)),
+            demo: has_demo(config).then(|| demo::page(&server.path)),
             bundle: Bundle::load(&server.client_bundle)?,
             proxies: Proxies::new(&server.trusted_proxies),
             proxy_protocol: server.proxy_protocol,
@@ -248,13 +244,20 @@ impl Parts {
     }
 }
 
+fn has_demo(config: &crate::config::Config) -> bool {
+    match config.server.demo {
+        Demo::Fixed(wanted) => wanted,
+        Demo::Auto(Auto::Auto) => config.is_open(),
+    }
+}
+
 /// Has a request answered by another node.
 async fn forward(way: Way, sid: Option<Sid>, request: Request<Incoming>, peer: Peer) -> Response<Body> {
     let is_upgrade = http::asks_for_websocket(request.headers());
     let client = Client {
         address: peer.address,
         is_secure: peer.is_secure,
-        host: engine::host(request.headers(), peer.behind_proxy).map(str::to_owned),
+        host: proxies::host(request.headers(), peer.behind_proxy).map(str::to_owned),
     };
     let forwarded = way.forward(request, &client, sid, peer.lease).await;
     forwarded.unwrap_or_else(|Unreachable| engine::unavailable(is_upgrade))

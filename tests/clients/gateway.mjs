@@ -20,10 +20,13 @@ import { within } from './wrap.mjs';
 const here = path.dirname(fileURLToPath(import.meta.url));
 
 /** The binary under test. */
-const BINARY = path.resolve(process.env.ROOMCAST_BIN ?? path.join(here, '../../target/release/roomcast'));
+export const BINARY = path.resolve(process.env.ROOMCAST_BIN ?? path.join(here, '../../target/release/roomcast'));
 
 /** The exit code for an address that is taken: the one failure that is tried again. */
 const UNAVAILABLE = 69;
+
+/** Nobody is waited for when a test ends. */
+const AT_ONCE = 'delay = "0s"\nspread = "0s"\ntimeout = "10s"';
 
 /** Gateways that run: none may outlive the test process, however that ends. */
 const running = new Set();
@@ -31,9 +34,9 @@ process.on('exit', () => running.forEach((child) => child.kill('SIGKILL')));
 process.once('SIGTERM', () => process.exit(1));
 
 /** A port that was free a moment ago. */
-export async function freePort() {
+export async function freePort(host = '127.0.0.1') {
   const server = createServer();
-  server.listen(0, '127.0.0.1');
+  server.listen(0, host);
   await once(server, 'listening');
   const { port } = server.address();
   server.close();
@@ -41,11 +44,14 @@ export async function freePort() {
   return port;
 }
 
-/** The environment without anything that would configure the gateway behind the test's back. */
-function cleanEnvironment() {
+/** The environment without anything that would configure the gateway behind the test's back, and with these variables. */
+function cleanEnvironment(variables) {
   const kept = Object.entries(process.env).filter(([name]) => !name.startsWith('ROOMCAST_'));
-  return { ...Object.fromEntries(kept), RUST_BACKTRACE: '1', ROOMCAST_CLUSTER__LISTEN: '127.0.0.1:0' };
+  return { ...Object.fromEntries(kept), RUST_BACKTRACE: '1', ...variables };
 }
+
+/** Many gateways on one machine cannot all have the default port for each other. */
+const ANY_PORT = { ROOMCAST_CLUSTER__LISTEN: '127.0.0.1:0' };
 
 /** A running gateway. */
 export class Gateway {
@@ -53,25 +59,28 @@ export class Gateway {
   #ended;
   #directory;
   #configuration;
+  #place;
 
   /** Everything it logged, over restarts. */
   log = '';
 
-  constructor(directory, configuration) {
+  constructor(directory, configuration, place) {
     this.#directory = directory;
     this.#configuration = configuration;
+    this.#place = place;
   }
 
   /**
    * Starts one and waits until it is ready.
-   * `server`: lines for the section [server]; `rest`: whole sections and [[namespace]] tables.
+   * `server`, `admin`, `drain`: lines for these sections; `rest`: whole sections and [[namespace]] tables.
+   * `host`: the address it listens on, on `ports` (clients', admin's) or free ones. `inside`: a command that runs the
+   * `binary` somewhere else; `variables` of its environment.
    */
-  static async start({ server = '', rest = '' } = {}) {
+  static async start({ server = '', admin = '', drain = AT_ONCE, rest = '', host = '127.0.0.1', ports, inside = [], binary = BINARY, variables = ANY_PORT } = {}) {
     const directory = await mkdtemp(path.join(tmpdir(), 'roomcast-test-'));
-    const gateway = new Gateway(directory, { server, rest });
+    const gateway = new Gateway(directory, { server, admin, drain, rest }, { host, command: [...inside, binary], variables });
     for (let attempt = 1; ; attempt += 1) {
-      gateway.port = await freePort();
-      gateway.adminPort = await freePort();
+      [gateway.port, gateway.adminPort] = ports ?? [await freePort(host), await freePort(host)];
       try {
         await gateway.launch();
         return gateway;
@@ -86,26 +95,25 @@ export class Gateway {
 
   /** What clients connect to. */
   get url() {
-    return `http://127.0.0.1:${this.port}`;
+    return `http://${this.#place.host}:${this.port}`;
   }
 
   /** The admin listener. */
   get adminUrl() {
-    return `http://127.0.0.1:${this.adminPort}`;
+    return `http://${this.#place.host}:${this.adminPort}`;
   }
 
   #toml() {
-    const { server, rest } = this.#configuration;
+    const { server, admin, drain, rest } = this.#configuration;
     return `
 [server]
-listen = "127.0.0.1:${this.port}"
+listen = "${this.#place.host}:${this.port}"
 ${server}
 [admin]
-listen = "127.0.0.1:${this.adminPort}"
+listen = "${this.#place.host}:${this.adminPort}"
+${admin}
 [drain]
-delay = "0s"
-spread = "0s"
-timeout = "10s"
+${drain}
 [log]
 level = "info"
 ${rest}
@@ -116,16 +124,17 @@ ${rest}
   async launch() {
     const file = path.join(this.#directory, 'roomcast.toml');
     await writeFile(file, this.#toml());
-    const child = spawn(BINARY, ['serve', '--config', file], {
+    const [program, ...words] = this.#place.command;
+    const child = spawn(program, [...words, 'serve', '--config', file], {
       cwd: this.#directory,
-      env: cleanEnvironment(),
+      env: cleanEnvironment(this.#place.variables),
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     this.#child = child;
     running.add(child);
     child.once('close', () => running.delete(child));
     this.#ended = new Promise((resolve, reject) => {
-      child.once('error', (error) => reject(new Error(`cannot run ${BINARY}: ${error.message}`)));
+      child.once('error', (error) => reject(new Error(`cannot run ${program}: ${error.message}`)));
       child.once('close', (code, signal) => resolve({ code, signal }));
     });
     // The failure is reported where it is awaited; until then it must not count as unhandled.
@@ -156,9 +165,24 @@ ${rest}
     }
   }
 
+  /** Whether the process runs. */
+  get isRunning() {
+    return this.#child.exitCode === null && this.#child.signalCode === null;
+  }
+
+  /** Sends it a signal. */
+  signal(name) {
+    this.#child.kill(name);
+  }
+
+  /** Resolves to `{code, signal}` once the process has ended. */
+  get ended() {
+    return this.#ended;
+  }
+
   /** Asks it to stop and waits for it; its directory stays, so that `launch` can bring it back. */
   async halt(exitCode = 0) {
-    if (this.#child.exitCode === null && this.#child.signalCode === null) this.#child.kill('SIGTERM');
+    if (this.isRunning) this.signal('SIGTERM');
     try {
       const { code, signal } = await within(this.#ended, () => `the gateway stops\n${this.log}`);
       assert.equal(signal, null, `the gateway was killed by ${signal}\n${this.log}`);
@@ -175,7 +199,12 @@ ${rest}
     try {
       await this.halt();
     } finally {
-      await rm(this.#directory, { recursive: true });
+      await this.remove();
     }
+  }
+
+  /** Removes what is left of one that has ended. */
+  remove() {
+    return rm(this.#directory, { recursive: true, force: true });
   }
 }

@@ -78,7 +78,7 @@ export class Checker {
   /** What is wrong, in words; empty where nothing is. `total`: all members must agree on one order. */
   complaints({ total = false } = {}) {
     const found = [...this.#members.values()].flatMap((member) => this.#aboutMember(member));
-    if (total) found.push(...this.#aboutOrder());
+    if (total) found.push(...disagreements([...this.#members.values()].map(({ order }) => order)));
     return found;
   }
 
@@ -103,35 +103,38 @@ export class Checker {
     const names = [...this.#members.values()].filter(({ stays }) => stays.at(-1)?.isOpen).map(({ name }) => name);
     return names.filter((name) => !this.hasHeard(name, this.owed(name)));
   }
+}
 
-  /** One order exists if and only if nothing comes both before and after something else: no cycle of "directly before". */
-  #aboutOrder() {
-    const after = new Map();
-    const waitsFor = new Map();
-    for (const { order } of this.#members.values()) {
-      order.forEach((message, index) => {
-        if (!after.has(message)) after.set(message, new Set());
-        if (!waitsFor.has(message)) waitsFor.set(message, 0);
-        const before = order[index - 1];
-        if (before === undefined || after.get(before).has(message)) return;
-        after.get(before).add(message);
-        waitsFor.set(message, waitsFor.get(message) + 1);
-      });
-    }
-    const free = [...waitsFor].filter(([, count]) => count === 0).map(([message]) => message);
-    let placed = 0;
-    while (free.length > 0) {
-      const message = free.pop();
-      placed += 1;
-      for (const next of after.get(message)) {
-        waitsFor.set(next, waitsFor.get(next) - 1);
-        if (waitsFor.get(next) === 0) free.push(next);
-      }
-    }
-    if (placed === after.size) return [];
-    const some = [...waitsFor].filter(([, count]) => count > 0).slice(0, 5).map(([message]) => message);
-    return [`members disagree on the order of ${after.size - placed} messages, ${some.join(', ')} among them`];
+/**
+ * What is wrong with the orders in which members heard messages; empty where one order of all fits them. It does if and
+ * only if nothing comes both before and after something else: no cycle of "directly before".
+ */
+export function disagreements(orders) {
+  const after = new Map();
+  const waitsFor = new Map();
+  for (const order of orders) {
+    order.forEach((message, index) => {
+      if (!after.has(message)) after.set(message, new Set());
+      if (!waitsFor.has(message)) waitsFor.set(message, 0);
+      const before = order[index - 1];
+      if (before === undefined || after.get(before).has(message)) return;
+      after.get(before).add(message);
+      waitsFor.set(message, waitsFor.get(message) + 1);
+    });
   }
+  const free = [...waitsFor].filter(([, count]) => count === 0).map(([message]) => message);
+  let placed = 0;
+  while (free.length > 0) {
+    const message = free.pop();
+    placed += 1;
+    for (const next of after.get(message)) {
+      waitsFor.set(next, waitsFor.get(next) - 1);
+      if (waitsFor.get(next) === 0) free.push(next);
+    }
+  }
+  if (placed === after.size) return [];
+  const some = [...waitsFor].filter(([, count]) => count > 0).slice(0, 5).map(([message]) => message);
+  return [`members disagree on the order of ${after.size - placed} messages, ${some.join(', ')} among them`];
 }
 
 /** What is wrong with the numbers of one publisher in one stay: they must go up by one. */

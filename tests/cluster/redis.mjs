@@ -30,12 +30,13 @@ export class Redis {
   #members = new Map();
 
   /** Starts one, stopped when the test ends. */
-  static async start(t) {
+  static async start(t, { host = '127.0.0.1' } = {}) {
     const redis = new Redis();
+    redis.host = host;
     redis.#directory = await mkdtemp(path.join(tmpdir(), 'roomcast-redis-'));
     t.after(() => redis.stop());
     for (let attempt = 1; ; attempt += 1) {
-      redis.port = await freePort();
+      redis.port = await freePort(host);
       try {
         await redis.launch();
         return redis;
@@ -48,12 +49,12 @@ export class Redis {
 
   /** What gateways are given. */
   get url() {
-    return `redis://127.0.0.1:${this.port}`;
+    return `redis://${this.host}:${this.port}`;
   }
 
   /** Starts the process on the port it has, empty, and waits until it answers. */
   async launch() {
-    const settings = { port: this.port, bind: '127.0.0.1', dir: this.#directory, save: '', appendonly: 'no' };
+    const settings = { port: this.port, bind: this.host, 'protected-mode': 'no', dir: this.#directory, save: '', appendonly: 'no' };
     const words = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, `${value}`]);
     const child = spawn('redis-server', words, { stdio: ['ignore', 'pipe', 'pipe'] });
     let log = '';
@@ -83,7 +84,7 @@ export class Redis {
   }
 
   #connect() {
-    const connection = new Connection({ port: this.port, host: '127.0.0.1' });
+    const connection = new Connection({ port: this.port, host: this.host });
     // It comes back by itself; a command that is not answered in time is what a test reports.
     connection.on('error', () => {});
     return connection;

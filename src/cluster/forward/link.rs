@@ -20,6 +20,7 @@ use tracing::{debug, info, warn};
 
 use super::seal::{Client, Purpose, SEAL, Secrets, Subject};
 use crate::http::{self, Body};
+use crate::protocol::ids::Sid;
 use crate::stream;
 
 /// Name of the header in which a node that is not believed says what time it is.
@@ -139,6 +140,17 @@ impl Link {
         *self.state.lock().await = State::Idle;
     }
 
+    /// Tells the other node something about one of its sessions; whether it has heard.
+    pub(super) async fn tell(&self, purpose: Purpose, sid: &Sid, secrets: &Mutex<Secrets>) -> bool {
+        let Some(mut connection) = self.connection(secrets).await else {
+            return false;
+        };
+        let target = format!("/?sid={}", sid.as_str());
+        let said = connection.say(purpose, &target, secrets);
+        let said = tokio::time::timeout(PATIENCE, said).await;
+        matches!(said, Ok(Ok(response)) if response.status() == StatusCode::NO_CONTENT)
+    }
+
     /// A bare connection, for one tunnel.
     pub(super) async fn dial(&self) -> Option<TcpStream> {
         let dialled = tokio::time::timeout(PATIENCE, connect(&self.address)).await;
@@ -222,13 +234,6 @@ impl Connection {
         self.seal(&mut request, purpose, &nobody, secrets)
             .ok_or(Failure::NoSecret)?;
         Ok(self.sender.send_request(request).await?)
-    }
-
-    /// Asks for something of our own about a session.
-    pub(super) async fn tell(&mut self, purpose: Purpose, sid: &str, secrets: &Mutex<Secrets>) {
-        if let Err(failure) = self.say(purpose, &format!("/?sid={sid}"), secrets).await {
-            debug!("a gateway could not be told that this one leaves: {failure}");
-        }
     }
 }
 

@@ -104,7 +104,10 @@ impl Cluster {
             return None;
         };
         let forwarder = Arc::clone(&relay.forwarder);
-        let link = forwarder.link(node).filter(|link| !link.address().is_empty())?;
+        if node.address.is_empty() {
+            return None; // it has not found out itself, or is of a version that does not
+        }
+        let link = forwarder.link(node);
         let connection = link.connection(&forwarder.secrets).await?;
         Some(Way::new(forwarder, link, connection))
     }
@@ -197,13 +200,13 @@ impl Forwarder {
         self.links.lock().remove(run);
     }
 
-    fn link(&self, node: &Node) -> Option<Arc<Link>> {
+    fn link(&self, node: &Node) -> Arc<Link> {
         let mut links = self.links.lock();
         if let Some(link) = links.get(&node.run).filter(|link| link.address() == node.address) {
-            return Some(Arc::clone(link));
+            return Arc::clone(link);
         }
         let link = Arc::new(Link::new(&node.tag, &node.address));
         links.insert(node.run.clone(), Arc::clone(&link));
-        Some(link)
+        link
     }
 }

@@ -44,6 +44,9 @@ const KEPT: [HeaderName; 11] = [
 /// Time for an owner to say what becomes of an upgrade.
 const UPGRADE_PATIENCE: Duration = Duration::from_secs(5);
 
+/// Time after which an owner is told again to let a poll go.
+const RELEASE_INTERVAL: Duration = Duration::from_millis(200);
+
 /// The open way to another node.
 #[derive(Debug)]
 pub struct Way {
@@ -126,12 +129,14 @@ impl Way {
         Some(response.map(Body::Right))
     }
 
-    /// Waits until this node leaves, and lets the owner answer the poll then.
+    /// Waits until this node leaves, and lets the owner answer the poll then: again and again, as our word may come to it
+    /// before the poll does.
     async fn released(&self, sid: Option<Sid>, ending: oneshot::Receiver<()>) -> std::convert::Infallible {
         if let (Ok(()), Some(sid)) = (ending.await, sid) {
-            let mut connection = self.connection.clone();
-            let secrets = &self.forwarder.secrets;
-            connection.tell(Purpose::Release, sid.as_str(), secrets).await;
+            loop {
+                self.link.tell(Purpose::Release, &sid, &self.forwarder.secrets).await;
+                tokio::time::sleep(RELEASE_INTERVAL).await;
+            }
         }
         std::future::pending().await
     }
@@ -172,6 +177,7 @@ impl Way {
             return Some(response.map(Body::Right));
         }
         let theirs = hyper::upgrade::on(&mut response);
+        let Self { forwarder, link, .. } = self;
         tokio::spawn(async move {
             let joined = async {
                 let client = ours.await.ok()?.downcast::<TokioIo<Gate>>().ok()?;
@@ -187,35 +193,40 @@ impl Way {
                 Some((client, owner))
             };
             if let Some((client, owner)) = joined.await {
-                self.carry(client, owner, sid, ending).await;
+                forwarder.metrics.forwarded_connections.inc();
+                carry((client, owner), sid, ending, (&link, &forwarder)).await;
+                forwarder.metrics.forwarded_connections.dec();
             }
             drop((passage, lease));
         });
         Some(response.map(|_| http::body(Bytes::new())))
     }
+}
 
-    /// Carries bytes until both sides have ended. When this node leaves, the owner ends the session; where it cannot be
-    /// told which, it sees the end of what the client says.
-    async fn carry(&self, client: End, owner: End, sid: Option<Sid>, ending: oneshot::Receiver<()>) {
-        self.forwarder.metrics.forwarded_connections.inc();
-        let (hang_up, hung_up) = oneshot::channel();
-        let ends = async {
-            if ending.await.is_ok() {
-                match sid {
-                    Some(sid) => {
-                        let secrets = &self.forwarder.secrets;
-                        self.connection.clone().tell(Purpose::End, sid.as_str(), secrets).await;
-                    }
-                    None => drop(hang_up.send(())),
-                }
+/// Carries bytes until both sides have ended. When this node leaves, the owner ends the session; where it cannot be told
+/// which, it sees the end of what the client says.
+async fn carry(
+    (client, owner): (End, End),
+    sid: Option<Sid>,
+    ending: oneshot::Receiver<()>,
+    (link, forwarder): (&Link, &Forwarder),
+) {
+    let (hang_up, hung_up) = oneshot::channel();
+    let ends = async {
+        if ending.await.is_ok() {
+            let is_told = match &sid {
+                Some(sid) => Box::pin(link.tell(Purpose::End, sid, &forwarder.secrets)).await,
+                None => false,
+            };
+            if !is_told {
+                let _ = hang_up.send(());
             }
-            std::future::pending::<()>().await;
-        };
-        tokio::select! {
-            () = tunnel::join(client, owner, hung_up) => {}
-            () = ends => {}
         }
-        self.forwarder.metrics.forwarded_connections.dec();
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = tunnel::join(client, owner, hung_up) => {}
+        () = ends => {}
     }
 }
 
