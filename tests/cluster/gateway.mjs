@@ -14,10 +14,10 @@ action = "ack"
 `;
 
 /**
- * Starts one; it ends with the test. `cluster`: lines for the section [cluster]; `rules`: lines for each namespace. It runs
- * nobody's code: what a test has it emit goes out by an emitter.
+ * Starts one; it ends with the test. `server`, `cluster`: lines for these sections; `rules`: lines for each namespace. It
+ * runs nobody's code: what a test has it emit goes out by an emitter.
  */
-export async function startGateway(t, redis, { namespaces = ['/'], key = 'socket.io', cluster = '', rules = '' } = {}) {
+export async function startGateway(t, redis, { namespaces = ['/'], key = 'socket.io', server = '', cluster = '', rules = '' } = {}) {
   const tables = namespaces.map((name) => `[[namespace]]\nname = ${JSON.stringify(name)}\n${rules}\n${RULES}`);
   const rest = `
 [cluster]
@@ -26,7 +26,7 @@ prefix = "${key}"
 ${cluster}
 ${tables.join('\n')}
 `;
-  const gateway = await Gateway.start({ rest });
+  const gateway = await Gateway.start({ server, rest });
   t.after(() => gateway.stop());
   const emitter = key === 'socket.io' && (await makeEmitter(t, redis, '@socket.io/redis-emitter 5.1.0'));
   return Object.assign(gateway, {
