@@ -5,7 +5,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
-use hyper::header::{FORWARDED, HOST, HeaderMap, HeaderName};
+use hyper::header::{FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -80,6 +80,17 @@ impl Proxies {
         matches!(scheme, Some("https" | "wss"))
     }
 
+    /// Puts the host that a trusted proxy says the client asked for into the place of the one that it asked itself for.
+    pub fn name_host(&self, peer: Hop, headers: &mut HeaderMap) {
+        if !self.trusts(peer) {
+            return;
+        }
+        let host = first(headers, &X_FORWARDED_HOST).or_else(|| forwarded(headers, "host").next());
+        if let Some(host) = host.and_then(|host| HeaderValue::from_str(host).ok()) {
+            headers.insert(HOST, host);
+        }
+    }
+
     /// The client's address: the last one in `X-Forwarded-For` that is not a trusted proxy itself, as everything
     /// before it may be the client's own invention.
     pub fn client(&self, peer: Hop, headers: &HeaderMap) -> IpAddr {
@@ -107,13 +118,6 @@ impl Proxies {
         }
         client.address()
     }
-}
-
-/// The host that the client asked for. `behind_proxy` says that forwarding headers may be believed.
-pub fn host(headers: &HeaderMap, behind_proxy: bool) -> Option<&str> {
-    let told = || first(headers, &X_FORWARDED_HOST).or_else(|| forwarded(headers, "host").next());
-    let told = if behind_proxy { told() } else { None };
-    told.or_else(|| first(headers, &HOST))
 }
 
 /// The first of what several proxies made a list of: what the client said.
@@ -144,8 +148,6 @@ fn address(text: &str) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
-    use hyper::header::HeaderValue;
-
     use super::*;
 
     #[test]
@@ -196,10 +198,12 @@ mod tests {
             let fields = fields
                 .iter()
                 .map(|(name, text)| (name.clone(), HeaderValue::from_static(text)));
-            let headers = fields.collect();
+            let mut headers: HeaderMap = fields.collect();
             let peer = Hop::Address([10, 0, 0, 1].into());
-            let (client, host) = (proxies.client(peer, &headers).to_string(), host(&headers, true));
-            (client, host.map(str::to_owned), proxies.is_secure(peer, &headers))
+            let (client, is_secure) = (proxies.client(peer, &headers), proxies.is_secure(peer, &headers));
+            proxies.name_host(peer, &mut headers);
+            let host = headers.get(HOST).map(|host| host.to_str().unwrap().to_owned());
+            (client.to_string(), host, is_secure)
         };
         for (forwarded, client, host, is_secure) in [
             (
@@ -228,6 +232,21 @@ mod tests {
             (HOST, "b"),
         ];
         assert_eq!(told(&both), ("192.0.2.1".into(), Some("b".into()), false));
+    }
+
+    #[test]
+    fn only_trusted_proxies_name_the_host() {
+        let proxies = Proxies::new(&["10.0.0.0/8".into()]);
+        for (peer, told, expected) in [
+            ("10.0.0.1", "chat.example, inner.example", "chat.example"),
+            ("192.0.2.1", "chat.example", "10.0.0.7:3000"),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(HOST, HeaderValue::from_static("10.0.0.7:3000"));
+            headers.insert(X_FORWARDED_HOST, HeaderValue::from_static(told));
+            proxies.name_host(Hop::Address(peer.parse().unwrap()), &mut headers);
+            assert_eq!(headers[HOST], expected, "{peer}");
+        }
     }
 
     #[test]

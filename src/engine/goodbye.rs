@@ -82,10 +82,10 @@ async fn close_polling(rules: &mut Rules, polling: &mut Polling, clock: &mut Pin
         _ => POLL_TIMEOUT,
     };
     polling.end_session();
-    let mut is_done = false;
+    let (mut is_done, mut is_hurried) = (false, false);
     within(time, clock, |cx| {
         is_done = polling.poll_goodbye(rules, has_left, cx).is_ready();
-        let is_hurried = reason != Reason::Draining && rules.outbox.ended().is_some();
+        is_hurried = reason != Reason::Draining && rules.outbox.ended().is_some();
         if is_done || is_hurried {
             Poll::Ready(())
         } else {
@@ -93,7 +93,7 @@ async fn close_polling(rules: &mut Rules, polling: &mut Polling, clock: &mut Pin
         }
     })
     .await;
-    if !is_done && rules.outbox.ended().is_some() {
+    if !is_done && is_hurried {
         // The node leaves meanwhile.
         let time = time.min(DRAIN_POLL_TIMEOUT);
         within(time, clock, |cx| polling.poll_goodbye(rules, has_left, cx)).await;

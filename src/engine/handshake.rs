@@ -38,8 +38,6 @@ pub(super) const PACKETS_PER_POLL_MAX_PYTHON: usize = 16;
 pub struct Peer {
     /// The client's address.
     pub address: IpAddr,
-    /// A trusted proxy passed the request on.
-    pub behind_proxy: bool,
     /// It asked by TLS, as a trusted proxy says.
     pub is_secure: bool,
     /// Counts the connection, which a WebSocket takes along.
@@ -100,9 +98,7 @@ impl Engine {
     pub async fn handle(self: &Arc<Self>, mut request: Request<Incoming>, peer: Peer) -> Handled {
         let query = Query::parse(request.uri().query().unwrap_or_default());
         let is_upgrade = websocket::is_upgrade(&request);
-        let verdict = self
-            .origins
-            .judge(request.headers(), query.jsonp.is_some(), peer.behind_proxy);
+        let verdict = self.origins.judge(request.headers(), query.jsonp.is_some());
         let mut handled = if request.method() == Method::OPTIONS {
             match verdict {
                 Verdict::Refused => Handled::refuse(Refusal::Forbidden, false),

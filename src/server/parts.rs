@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use hyper::body::Incoming;
-use hyper::header::HeaderName;
+use hyper::header::{HOST, HeaderName};
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::sync::watch;
 use tracing::{Instrument as _, info_span};
@@ -24,7 +24,7 @@ use crate::ops::admin::Admin;
 use crate::ops::demo;
 use crate::ops::health::Health;
 use crate::protocol::ids::{IdGenerator, Sid};
-use crate::proxies::{self, Hop, Proxies};
+use crate::proxies::{Hop, Proxies};
 use crate::socketio::{self, SocketIo};
 use crate::stream::Stream;
 
@@ -159,26 +159,27 @@ impl Parts {
                 Port::Admin => self.admin.respond(&request),
             },
         };
-        let is_over = asks_for_websocket && response.status() != StatusCode::SWITCHING_PROTOCOLS; // what follows has not passed the gate
-        if is_over || (port == Port::Clients && self.health.is_draining() && !asks_for_websocket) {
+        // Behind a WebSocket that was refused comes what has not passed the gate.
+        let is_refused = asks_for_websocket && response.status() != StatusCode::SWITCHING_PROTOCOLS;
+        if is_refused || (port == Port::Clients && self.health.is_draining() && !asks_for_websocket) {
             http::close(&mut response);
         }
         response
     }
 
     /// Answers a client by the path that it asks for.
-    async fn route(&self, request: Request<Incoming>, peer: Hop, lease: Arc<Lease>) -> Response<Body> {
+    async fn route(&self, mut request: Request<Incoming>, hop: Hop, lease: Arc<Lease>) -> Response<Body> {
         let path = request.uri().path();
         if let Some(rest) = path.strip_prefix(&*self.path) {
             if Bundle::is_at(rest) {
                 return self.bundle.respond(&request);
             }
             let peer = Peer {
-                address: self.proxies.client(peer, request.headers()),
-                behind_proxy: self.proxies.trusts(peer),
-                is_secure: self.proxies.is_secure(peer, request.headers()),
+                address: self.proxies.client(hop, request.headers()),
+                is_secure: self.proxies.is_secure(hop, request.headers()),
                 lease,
             };
+            self.proxies.name_host(hop, request.headers_mut());
             return match self.elsewhere(&request).await {
                 Ok(Some((way, sid))) => forward(way, sid, request, peer).await,
                 Ok(None) => self.engage(request, peer).await,
@@ -254,10 +255,11 @@ fn has_demo(config: &crate::config::Config) -> bool {
 /// Has a request answered by another node.
 async fn forward(way: Way, sid: Option<Sid>, request: Request<Incoming>, peer: Peer) -> Response<Body> {
     let is_upgrade = http::asks_for_websocket(request.headers());
+    let host = request.headers().get(HOST);
     let client = Client {
         address: peer.address,
         is_secure: peer.is_secure,
-        host: proxies::host(request.headers(), peer.behind_proxy).map(str::to_owned),
+        host: host.and_then(|host| host.to_str().ok()).map(str::to_owned),
     };
     let forwarded = way.forward(request, &client, sid, peer.lease).await;
     forwarded.unwrap_or_else(|Unreachable| engine::unavailable(is_upgrade))

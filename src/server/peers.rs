@@ -125,7 +125,6 @@ impl Parts {
             Purpose::Request => {
                 let peer = Peer {
                     address: client.address,
-                    behind_proxy: false,
                     is_secure: client.is_secure,
                     lease,
                 };

@@ -62,6 +62,10 @@ export async function eventually(condition, what) {
   await within(look(), what).finally(() => (isOver = true));
 }
 
+/** Requests that did not end as they should: by their status, and where HAProxy saw a side break off, by `end`. */
+export const failed = (entries) =>
+  entries.filter(({ status, end = '--' }) => ![101, 200].includes(status) || end !== '--').slice(0, 5);
+
 /** Processes that run: none may outlive the test process, however that ends. */
 const running = new Set();
 process.on('exit', () => running.forEach((child) => child.kill('SIGKILL')));
@@ -127,7 +131,7 @@ export class Balancer {
     this.#ended = false;
     this.#output = '';
     running.add(child);
-    const failed = new Promise((_, reject) => {
+    const ended = new Promise((_, reject) => {
       child.once('error', (error) => reject(new Error(`cannot run ${command}: ${error.message}`)));
       child.once('close', (code, signal) => {
         running.delete(child);
@@ -135,12 +139,12 @@ export class Balancer {
         reject(new Error(`${this.name} ended (${code ?? signal}):\n${this.#output}`));
       });
     });
-    failed.catch(() => {});
+    ended.catch(() => {});
     for (const stream of [child.stdout, child.stderr]) {
       stream.setEncoding('utf8');
       stream.on('data', (text) => (this.#output += text));
     }
-    await within(Promise.race([this.#listening(), failed]), () => `${this.name} listens\n${this.#output}`);
+    await within(Promise.race([this.#listening(), ended]), () => `${this.name} listens\n${this.#output}`);
   }
 
   async #listening() {

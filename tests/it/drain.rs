@@ -71,6 +71,16 @@ async fn a_client_that_broke_a_rule_and_never_polls_again_is_not_waited_for() {
     assert!(matches!(gateway.ended().await, Ended::Clean));
 }
 
+/// Three seconds are given to it, once.
+#[tokio::test]
+async fn a_client_that_does_not_poll_is_gone_before_the_deadline() {
+    let mut gateway = TestGateway::start("drain.delay = \"0s\"\ndrain.spread = \"0s\"\ndrain.timeout = \"5s\"\n").await;
+    let mut polling = Polling::open(gateway.address, 4).await;
+    polling.join_root().await;
+    gateway.stop();
+    assert!(matches!(gateway.ended().await, Ended::Clean));
+}
+
 /// Clients of generation 4 lose events that come in one answer with the close.
 #[tokio::test]
 async fn the_close_comes_alone_behind_what_waits_for_a_polling_client() {

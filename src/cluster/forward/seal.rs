@@ -5,8 +5,8 @@
 //! ```
 //!
 //! `v1` is the HMAC-SHA256 of all that stands before it and of the request's method and target, by a secret that never
-//! crosses the wire. Shortly after a change of the secret there are two, one by the secret before. `t` are seconds since 1970 by the clock of who is asked; `host` is left out where the client named
-//! none. Pure: time is an argument.
+//! crosses the wire; shortly after a change of the secret there are two, the other by the secret before. `t` are seconds
+//! since 1970 by the clock of who is asked; `host` is left out where the client named none. Pure: time is an argument.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};

@@ -185,6 +185,9 @@ pub(super) async fn keep(role: Role, target: Arc<Target>, changes: mpsc::Sender<
                     return;
                 }
                 lasts(&connection, task, &changes).await;
+                if changes.is_closed() {
+                    return; // the node has left
+                }
                 tracing::warn!(connection = ?role, "the connection to Redis is lost");
                 if changes.send(Change::Down(role)).await.is_err() {
                     return;

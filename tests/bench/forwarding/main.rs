@@ -6,6 +6,7 @@
 #[path = "../../load/client.rs"]
 #[expect(dead_code, reason = "what other clients need")]
 mod client;
+mod clients;
 #[path = "../process.rs"]
 mod process;
 #[path = "../table.rs"]
@@ -20,7 +21,8 @@ use std::time::Instant;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
-use client::{Connection, POLLING, WEBSOCKET};
+use client::{Connection, POLLING};
+use clients::{microseconds, polling_client, session, upgraded, websocket_client};
 use process::{Gateway, Process, free_port, rest, until};
 use table::{Table, quantile};
 
@@ -315,85 +317,6 @@ async fn idle_websockets(table: &mut Table, way: Way<'_>) {
     .await;
 }
 
-/// A client that is in `/`.
-struct Client {
-    connection: Connection,
-    target: String,
-}
-
-/// A session of A whose requests from now on go this way.
-async fn polling_client(way: Way<'_>) -> Client {
-    let sid = session(&mut Connection::open(way.pair.a.address).await.unwrap()).await;
-    Client {
-        connection: Connection::open(way.address()).await.unwrap(),
-        target: format!("{POLLING}&sid={sid}"),
-    }
-}
-
-/// The same with a WebSocket.
-async fn websocket_client(way: Way<'_>) -> Client {
-    let sid = session(&mut Connection::open(way.pair.a.address).await.unwrap()).await;
-    Client {
-        connection: upgraded(way.address(), &sid).await,
-        target: String::new(),
-    }
-}
-
-impl Client {
-    /// Times of all requests, in microseconds.
-    async fn by_polling(&mut self, turns: usize) -> Vec<f64> {
-        let mut times = Vec::with_capacity(2 * turns);
-        for turn in 0..turns {
-            let started = Instant::now();
-            let event = format!(r#"42{turn}["echo","hello"]"#);
-            let taken = self.connection.post(&self.target, event.as_bytes()).await.unwrap();
-            times.push(microseconds(started));
-            assert_eq!(taken, (200, "ok".into()));
-            let started = Instant::now();
-            let answer = self.connection.get(&self.target).await.unwrap();
-            times.push(microseconds(started));
-            assert_eq!(answer, (200, format!(r#"43{turn}["hello"]"#)));
-        }
-        times
-    }
-
-    /// Times of all echoes, in microseconds.
-    async fn by_websocket(&mut self, turns: usize) -> Vec<f64> {
-        let mut times = Vec::with_capacity(turns);
-        for turn in 0..turns {
-            let started = Instant::now();
-            self.connection
-                .send(&format!(r#"42{turn}["echo","hello"]"#))
-                .await
-                .unwrap();
-            let answer = self.connection.message().await.unwrap();
-            times.push(microseconds(started));
-            assert_eq!(answer, format!(r#"43{turn}["hello"]"#));
-        }
-        times
-    }
-}
-
-/// Opens a session by polling that is in `/`, and returns its id.
-async fn session(connection: &mut Connection) -> String {
-    let sid = connection.open_polling().await.unwrap();
-    let target = format!("{POLLING}&sid={sid}");
-    assert_eq!(connection.post(&target, b"40").await.unwrap(), (200, "ok".into()));
-    let (_, entered) = connection.get(&target).await.unwrap();
-    assert!(entered.starts_with("40{"), "{entered}");
-    sid
-}
-
-/// The WebSocket of a session that began with polling.
-async fn upgraded(address: SocketAddr, sid: &str) -> Connection {
-    let mut connection = Connection::open(address).await.unwrap();
-    connection.upgrade(&format!("{WEBSOCKET}&sid={sid}")).await.unwrap();
-    connection.send("2probe").await.unwrap();
-    assert_eq!(connection.message().await.unwrap(), "3probe");
-    connection.send("5").await.unwrap();
-    connection
-}
-
 /// What came of all clients, at work at the same time.
 async fn together<T: Send + 'static, F>(clients: Vec<T>, work: impl Fn(T) -> F) -> Vec<f64>
 where
@@ -407,8 +330,4 @@ where
 fn is_silent(connection: &Connection) -> bool {
     let read = connection.stream.try_read(&mut [0]);
     read.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
-}
-
-fn microseconds(since: Instant) -> f64 {
-    since.elapsed().as_secs_f64() * 1e6
 }
