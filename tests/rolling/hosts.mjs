@@ -54,7 +54,6 @@ export class Host {
     const holder = spawn('unshare', ['--net', 'sleep', '600'], { stdio: 'ignore' });
     running.add(holder);
     t.after(async () => {
-      ip(`link delete ${port}`); // the system would do so, some seconds later
       const ended = once(holder, 'close');
       holder.kill('SIGKILL');
       await ended;
@@ -64,6 +63,7 @@ export class Host {
     const ours = await readlink('/proc/self/ns/net');
     await until('the host has a network', async () => (await readlink(host.#network)) !== ours);
     ip(`link add ${port} type veth peer name eth0 netns ${holder.pid}`);
+    t.after(() => ip(`link delete ${port}`)); // the system would do so, some seconds later
     ip(`link set ${port} master switch up`);
     host.#run(['ip', 'link', 'set', 'lo', 'up']);
     host.#run(['ip', 'address', 'add', `${host.address}/24`, 'dev', 'eth0']);
