@@ -76,6 +76,12 @@ class Participant {
   get isThere() {
     return this.socket.connected;
   }
+
+  /** Its session and how that is carried. */
+  get session() {
+    const { engine } = this.socket.io;
+    return `${engine?.id} by ${engine?.transport?.name}, ${engine?.readyState}`;
+  }
 }
 
 /** Is in one room. */
@@ -209,7 +215,9 @@ export class Crowd {
       ...this.participants.filter((participant) => !participant.isThere).map(({ name }) => `${name} is not connected`),
       ...this.#ledger.waiting(),
     ];
-    const what = () => `everybody is there and has heard everything: ${lacking().slice(0, 5).join('; ')}`;
+    const sessions = () => this.participants.filter(({ name }) => lacking().some((text) => text.startsWith(name)));
+    const details = () => sessions().slice(0, 5).map(({ name, session }) => `${name} is ${session}`);
+    const what = () => `everybody is there and has heard everything: ${[...lacking().slice(0, 5), ...details()].join('; ')}`;
     return until(what, () => lacking().length === 0, milliseconds);
   }
 
