@@ -55,6 +55,8 @@ class Participant {
   complaints = [];
   /** Attempts to connect that failed. */
   refusals = [];
+  /** Sessions that were closed before the client had joined anything. */
+  early = 0;
   #away;
 
   constructor(t, url, kind, name) {
@@ -70,7 +72,11 @@ class Participant {
       this.#away = performance.now();
       if (!TRANSPORT_REASONS.has(reason)) this.complaints.push(`${this.name} was disconnected: ${reason}`);
     });
-    this.socket.on('connect_error', (error) => this.refusals.push(`${this.name} was not let in: ${error?.message ?? error}`));
+    this.socket.on('connect_error', (error) => {
+      // It was let in; its node closed the session before what it said first had come.
+      if (error?.message === 'xhr post error') this.early += 1;
+      else this.refusals.push(`${this.name} was not let in: ${error?.message ?? error}`);
+    });
   }
 
   get isThere() {
@@ -229,6 +235,11 @@ export class Crowd {
   /** What clients met that they never should. */
   get complaints() {
     return this.participants.flatMap(({ complaints }) => complaints);
+  }
+
+  /** Sessions that were closed before their clients had joined anything. */
+  get early() {
+    return this.participants.reduce((sum, { early }) => sum + early, 0);
   }
 
   /** Attempts to connect that failed. */

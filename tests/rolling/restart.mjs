@@ -50,7 +50,7 @@ export async function judge(t, { balancers, crowd, ledger }) {
     failures.push(...requests.failures);
     t.diagnostic(`${balancer.name}: ${JSON.stringify(requests.counts)}`);
   }
-  t.diagnostic(`clients were away ${spread(crowd.gaps)}`);
+  t.diagnostic(`clients were away ${spread(crowd.gaps)}; ${crowd.early} sessions were closed before they were used`);
   t.diagnostic(`messages: ${JSON.stringify(counts)}`);
   return { complaints: [...complaints, ...crowd.complaints].slice(0, 10), failures: [...failures, ...crowd.refusals].slice(0, 10), counts };
 }
