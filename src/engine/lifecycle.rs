@@ -15,6 +15,9 @@ use crate::protocol::Version;
 use crate::protocol::engine::Packet;
 use crate::reason::Reason;
 
+/// Time for an upgrade that is under way when the session is to end.
+const LAST_UPGRADE_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// Something happened.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Input<'a> {
@@ -117,6 +120,20 @@ impl Lifecycle {
     /// Whether polls are answered at once, because the client waits for its last one to end.
     pub(super) fn hurries_polls(&self) -> bool {
         matches!(self.upgrade, Upgrade::Probing { is_answered: true, .. })
+    }
+
+    /// The session is to end, but not in the middle of an upgrade: clients whose WebSocket closes while they give up
+    /// polling do neither any more. Whether one is under way, which from now on has little time left.
+    pub(super) fn finishes_upgrade(&mut self, now: Instant) -> bool {
+        let Upgrade::Probing {
+            until,
+            is_answered: true,
+        } = &mut self.upgrade
+        else {
+            return false;
+        };
+        *until = (*until).min(now + LAST_UPGRADE_TIMEOUT);
+        now < *until
     }
 
     /// Takes what happened and says what to do. Ticks may come early or late.
@@ -338,6 +355,22 @@ mod tests {
         assert_eq!(v4(now).on(Input::Packet(&Packet::Ping(String::new())), now), close);
         let mut v3 = Lifecycle::new(&config(), Version::V3, false, 0.0, now);
         assert_eq!(v3.on(Input::Packet(&Packet::Pong), now), close);
+    }
+
+    #[test]
+    fn an_upgrade_that_is_under_way_has_two_seconds_left_when_the_session_is_to_end() {
+        let now = Instant::now();
+        let mut session = Lifecycle::new(&config(), Version::V4, false, 1.0, now);
+        assert!(!session.finishes_upgrade(now));
+        session.on(Input::ProbeOpened, now);
+        assert!(!session.finishes_upgrade(now), "its client still polls");
+        session.on(Input::ProbePacket(&Packet::Ping("probe".into())), now);
+        assert!(session.finishes_upgrade(now));
+        assert!(session.finishes_upgrade(now + SECOND));
+        assert_eq!(session.deadline(), now + 2 * SECOND);
+        assert!(!session.finishes_upgrade(now + 2 * SECOND));
+        session.on(Input::ProbePacket(&Packet::Upgrade), now + SECOND);
+        assert!(!session.finishes_upgrade(now + SECOND), "it is done");
     }
 
     #[test]

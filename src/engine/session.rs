@@ -251,7 +251,7 @@ impl Session {
                 self.turn -= 1;
                 return Poll::Ready(Ok(Event::Message(message)));
             }
-            if let Some(reason) = self.rules.ending.or_else(|| self.rules.outbox.ended()) {
+            if let Some(reason) = self.rules.ending.or_else(|| self.told_to_end()) {
                 return Poll::Ready(Err(reason));
             }
             if self.rules.outbox.take_call() {
@@ -271,6 +271,13 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// Why the session has to end, where somebody else says so. A node that leaves waits for an upgrade that is under way.
+    fn told_to_end(&mut self) -> Option<Reason> {
+        let reason = self.rules.outbox.ended()?;
+        let waits = reason == Reason::Draining && self.rules.lifecycle.finishes_upgrade(Instant::now().into_std());
+        (!waits).then_some(reason)
     }
 
     /// Ready when something came in or changed.

@@ -71,6 +71,28 @@ async fn a_client_that_broke_a_rule_and_never_polls_again_is_not_waited_for() {
     assert!(matches!(gateway.ended().await, Ended::Clean));
 }
 
+/// A client that gives up polling for a WebSocket that closes then waits for ever.
+#[tokio::test]
+async fn an_upgrade_under_way_is_finished_before_the_close() {
+    let mut gateway = TestGateway::start("drain.delay = \"0s\"\ndrain.spread = \"0s\"\n").await;
+    let mut sockets = Vec::new();
+    for eio in [4, 3] {
+        let mut polling = Polling::open(gateway.address, eio).await;
+        polling.join_root().await;
+        let mut parked = polling.start_poll().await;
+        sockets.push(polling.probe().await);
+        assert_eq!(packets(eio, &parked.response().await), texts(&["6"]));
+    }
+    let mut other = Client::new(&gateway).await;
+    gateway.stop();
+    other.socket().is_closed(Some(1001)).await; // so were all others told to end
+    for socket in &mut sockets {
+        socket.send_text("5").await;
+        socket.is_closed(Some(1001)).await;
+    }
+    assert!(matches!(gateway.ended().await, Ended::Clean));
+}
+
 /// Three seconds are given to it, once.
 #[tokio::test]
 async fn a_client_that_does_not_poll_is_gone_before_the_deadline() {
