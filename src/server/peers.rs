@@ -33,6 +33,10 @@ use crate::stream::Stream;
 /// Requests that one gateway may have under way: it has a parked poll for each client that came to it.
 const REQUESTS_MAX: u32 = 100_000;
 
+/// Requests on a link that may be broken off for what breaks HTTP/2, in all: each is kept until the other side has read
+/// so, which strangers need not do. Those of gateways break nothing but for bodies that come in late.
+const RESETS_MAX: usize = 100_000;
+
 /// Links that may be open: twice as many as gateways that are kept count of.
 const LINKS_MAX: usize = 2_000;
 
@@ -91,7 +95,7 @@ async fn serve_link(stream: Stream, peer: Hop, parts: &Arc<Parts>, mut closing: 
         .max_concurrent_streams(REQUESTS_MAX)
         // Clients of another gateway may all leave at once: their polls are reset then, which is no attack.
         .max_pending_accept_reset_streams(Some(REQUESTS_MAX as usize))
-        .max_local_error_reset_streams(None)
+        .max_local_error_reset_streams(Some(RESETS_MAX))
         .max_header_list_size(CODED_HEAD_BYTES_MAX)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(LINK_WINDOW)

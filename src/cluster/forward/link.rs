@@ -41,6 +41,10 @@ const STREAM_WINDOW: u32 = 256 * 1024;
 /// Bytes of all bodies together: as many as HTTP/2 can say, so that stalled clients do not hold up the others.
 const LINK_WINDOW: u32 = (1 << 31) - 1;
 
+/// Requests that clients broke off and whose answers may still come: an answer to one that is forgotten counts as an
+/// error, and after a thousand of these HTTP/2 gives the link up.
+const ABORTS_MAX: usize = 100_000;
+
 /// How often a link is tried, and how long that may take, until it is taken for broken: as for heartbeats.
 const PING_INTERVAL: Duration = Duration::from_secs(1);
 const PING_TIMEOUT: Duration = Duration::from_secs(4);
@@ -179,6 +183,8 @@ impl Link {
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(LINK_WINDOW)
             .max_send_buf_size(STREAM_WINDOW as usize)
+            .max_concurrent_reset_streams(ABORTS_MAX)
+            .reset_stream_duration(PING_INTERVAL + PING_TIMEOUT)
             .keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(PING_TIMEOUT)
             .keep_alive_while_idle(true)
