@@ -32,6 +32,9 @@ pub struct Config {
 /// How often connections are closed while they are spread: fine enough that no step is a burst.
 const STEP: Duration = Duration::from_millis(50);
 
+/// How often sessions are looked for whose handshake was let in before and has ended only now.
+const LATECOMERS_INTERVAL: Duration = Duration::from_millis(500);
+
 /// Time for the last words of sessions that are cut.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
@@ -138,8 +141,7 @@ impl Drain {
         self.engine.refuse_handshakes(true);
         let deadline = start + config.timeout.0;
         let _ = tokio::time::timeout_at(deadline, self.spread(config.spread.0)).await;
-        // Whoever was in the middle of a handshake.
-        self.end_all(Reason::Draining);
+        self.end_all(Reason::Draining); // who came since the spread began
         match tokio::time::timeout_at(deadline, self.emptied()).await {
             Ok(()) => Ended::Clean,
             Err(_) => self.cut().await,
@@ -197,8 +199,13 @@ impl Drain {
     }
 
     async fn emptied(&self) {
+        let mut look_again = Instant::now() + LATECOMERS_INTERVAL;
         while !self.is_empty() {
             self.passengers().for_each(|late| late.end(Reason::Draining));
+            if Instant::now() >= look_again {
+                self.sessions().for_each(|late| late.end(Reason::Draining));
+                look_again += LATECOMERS_INTERVAL;
+            }
             tokio::time::sleep(STEP / 5).await;
         }
     }

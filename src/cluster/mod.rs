@@ -19,6 +19,7 @@ pub mod redis;
 mod relay;
 mod requests;
 mod routes;
+mod showing;
 mod subscriptions;
 pub mod wire;
 
@@ -33,7 +34,7 @@ use tokio::task::AbortHandle;
 pub use answer::{Answer, Receipt};
 pub use census::{Census, NODE_SERVERS};
 pub use config::Config;
-pub use forward::{Client, Doubt, Owner, Passenger, Purpose, Unreachable, Way, disbelieve};
+pub use forward::{Client, Doubt, Owner, Passenger, Purpose, Unreachable, Way, disbelieve, is_disbelief};
 pub use gossip::{Node, Roster};
 pub use hearing::{Act, Command, Heard, Hearing};
 

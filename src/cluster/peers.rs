@@ -13,12 +13,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::MissedTickBehavior;
 use tracing::{debug, error, info, warn};
 
 use super::alive::Alive;
-use super::gossip::{self, Answer, Look, Message, Node, Question, Roster, VERSION};
+use super::gossip::{self, Answer, Message, Node, VERSION};
 use super::hearing::Heard;
 use super::redis::Failure;
 use super::relay::Relay;
@@ -33,8 +33,8 @@ const TAGS_MAX: usize = 16;
 /// Heartbeats from one count of rooms to the next: counting looks at all of them.
 const ROOMS_EVERY: u32 = 5;
 
-/// Members that one answer to a `look` names.
-const ROSTER_MAX: usize = 20_000;
+/// Time for the answers to a `hello`, unless a heartbeat is shorter: whose sessions a node does not know it refuses.
+const ANSWERS_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Time for the last words to Redis.
 const GOODBYE_PATIENCE: Duration = Duration::from_secs(1);
@@ -48,8 +48,10 @@ pub(super) struct Peers {
     pub(super) alive: Mutex<Alive>,
     /// Whether another tag may still be taken: no id was made with this one.
     is_nameless: Mutex<bool>,
-    /// Whether others have been told of us.
+    /// Whether others have been told of us, and we of them.
     introduced: watch::Sender<bool>,
+    /// Another gateway became known.
+    met: Notify,
     has_left: AtomicBool,
     has_conflict: AtomicBool,
     beats: AtomicU32,
@@ -72,6 +74,7 @@ impl Peers {
             alive: Mutex::new(Alive::new(heartbeat)),
             is_nameless: Mutex::new(true),
             introduced: watch::Sender::new(false),
+            met: Notify::new(),
             has_left: AtomicBool::new(false),
             has_conflict: AtomicBool::new(false),
             beats: AtomicU32::new(0),
@@ -79,7 +82,7 @@ impl Peers {
         }
     }
 
-    /// Whether others have been told of us, and the change of that.
+    /// Whether others have been told of us, and we of them, and the change of that.
     pub(super) fn introduced(&self) -> watch::Receiver<bool> {
         self.introduced.subscribe()
     }
@@ -136,11 +139,13 @@ impl Relay {
             self.find_address().await;
             self.claim().await;
             self.share_secret().await;
-            self.tell(&Message::Hello {
-                v: VERSION,
-                node: self.node(),
-            })
-            .await;
+            let hearers = self
+                .tell(&Message::Hello {
+                    v: VERSION,
+                    node: self.node(),
+                })
+                .await;
+            self.meet(hearers.saturating_sub(1)).await; // we hear ourselves, too
             self.peers.introduced.send_replace(true);
             let mut beats = tokio::time::interval(self.peers.heartbeat);
             beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -160,11 +165,22 @@ impl Relay {
         }
     }
 
-    /// Publishes to all gateways, past what waits: that others live is not to be doubted because much is published.
-    async fn tell(&self, message: &Message) {
-        if let Err(failure) = self.redis.publish(self.routes.peers(), message.encode()).await {
-            debug!(%failure, "other gateways could not be told of this one");
-        }
+    /// Publishes to all gateways, past what waits: that others live is not to be doubted because much is published. How
+    /// many heard it.
+    async fn tell(&self, message: &Message) -> usize {
+        let told = self.redis.publish(self.routes.peers(), message.encode()).await;
+        let hearers = told.inspect_err(|failure| debug!(%failure, "other gateways could not be told of this one"));
+        hearers.map_or(0, |hearers| usize::try_from(hearers).unwrap_or(usize::MAX))
+    }
+
+    /// Waits until so many other gateways are known, but not for those that do not answer.
+    async fn meet(&self, count: usize) {
+        let all_met = async {
+            while self.peers.alive.lock().len() < count {
+                self.peers.met.notified().await;
+            }
+        };
+        let _ = tokio::time::timeout(ANSWERS_PATIENCE.min(self.peers.heartbeat), all_met).await;
     }
 
     /// Takes a tag that nobody has, if need be and while it can be changed.
@@ -319,6 +335,7 @@ impl Relay {
             (alive.heard(node.clone()), alive.len())
         };
         if is_new {
+            self.peers.met.notify_one();
             self.metrics.relay.nodes.set(1 + i64::try_from(nodes).unwrap_or(0));
             info!(
                 node = &*node.tag,
@@ -348,49 +365,5 @@ impl Relay {
         self.asking.gone(&node.run);
         self.forwarder.gone(&node.run);
         Heard::Gone(Box::new(node))
-    }
-
-    fn own_answer(&self, question: Question) -> Answer {
-        match question {
-            Question::Members { namespace, room, max } => {
-                let (ids, total) = self.hub.members(&namespace, &room, max.min(super::MEMBERS_MAX));
-                Answer::Members {
-                    ids: ids.iter().map(|id| id.as_str().into()).collect(),
-                    total: total as u64,
-                    in_namespace: self.is_wanted(&self.routes.request(&namespace)),
-                }
-            }
-            Question::Unknown => Answer::Unknown,
-        }
-    }
-
-    /// Tells another gateway who is in rooms here.
-    fn show(&self, run: &str, look: Look) {
-        let Look {
-            namespace,
-            rooms,
-            is_again,
-        } = look;
-        let mut left = ROSTER_MAX;
-        let mut is_complete = true;
-        let members = rooms.into_iter().map(|room| {
-            let (ids, total) = self.hub.members(&namespace, &room, left);
-            left -= ids.len();
-            is_complete &= ids.len() == total;
-            (room, ids.iter().map(|id| id.as_str().into()).collect::<Vec<_>>())
-        });
-        let rooms: Vec<_> = members.filter(|(_, ids)| is_again || !ids.is_empty()).collect();
-        if rooms.is_empty() {
-            return;
-        }
-        let roster = Roster {
-            tag: self.peers.ids.tag().into(),
-            namespace,
-            rooms,
-            is_again,
-            is_complete,
-        };
-        let roster = Message::Roster { v: VERSION, roster };
-        self.say(self.routes.peer(run), roster.encode());
     }
 }

@@ -24,8 +24,8 @@ mod websocket;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use hyper::Response;
 use hyper::header::HeaderName;
+use hyper::{Request, Response};
 use serde_json::json;
 
 pub use config::Config;
@@ -170,6 +170,11 @@ pub fn session_id(query: &str) -> Option<Sid> {
 /// Whether a request wants a new session, by its query.
 pub fn is_handshake(query: &str) -> bool {
     Query::parse(query).sid.is_none()
+}
+
+/// Whether a request asks for a WebSocket as RFC 6455 wants it.
+pub fn is_upgrade<B>(request: &Request<B>) -> bool {
+    websocket::is_upgrade(request)
 }
 
 /// The answer to a request that cannot be served now: the client should come back in a moment.

@@ -198,7 +198,12 @@ impl Parts {
     /// The way to the node that a request is for, where that is another one.
     async fn elsewhere(&self, request: &Request<Incoming>) -> Result<Option<(Way, Option<Sid>)>, Unreachable> {
         let query = request.uri().query().unwrap_or_default();
-        if !self.cluster.is_shared() || !matches!(*request.method(), Method::GET | Method::POST) {
+        let is_passable = match *request.method() {
+            Method::GET => true,
+            Method::POST => !engine::is_upgrade(request), // which nobody grants
+            _ => false,
+        };
+        if !is_passable || !self.cluster.is_shared() {
             return Ok(None);
         }
         if let Some(sid) = engine::session_id(query) {

@@ -9,6 +9,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hyper::body::Incoming;
@@ -16,11 +17,12 @@ use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::sync::Notify;
 use tracing::{debug, warn};
 
 use super::Parts;
 use super::connection::{Closing, Port, serve_http};
-use crate::cluster::{Doubt, Purpose, disbelieve};
+use crate::cluster::{Doubt, Purpose, disbelieve, is_disbelief};
 use crate::engine::{self, Peer};
 use crate::gate::{Gate, HEAD_TIMEOUT};
 use crate::http::{self, Body, HEAD_BYTES_MAX, Lease};
@@ -31,8 +33,22 @@ use crate::stream::Stream;
 /// Requests that one gateway may have under way: it has a parked poll for each client that came to it.
 const REQUESTS_MAX: u32 = 100_000;
 
-/// Links that may be open: twice as many as gateways that are kept count of. Anybody may connect before it is believed.
+/// Requests on a link that may be broken off for what breaks HTTP/2, in all: each is kept until the other side has read
+/// so, which strangers need not do. Those of gateways break nothing but for bodies that come in late.
+const RESETS_MAX: usize = 100_000;
+
+/// Links that may be open: twice as many as gateways that are kept count of.
 const LINKS_MAX: usize = 2_000;
+
+/// Time for who opens a link to be believed; strangers must not keep gateways out.
+const BELIEF_TIMEOUT: Duration = HEAD_TIMEOUT;
+
+/// Requests that are refused on a link before one is believed. A gateway needs two, and the answers.
+const DOUBTS_MAX: usize = 8;
+
+/// Bytes of a head as HTTP/2 counts them before it is read. Its code makes the rarest bytes 28 bits long, and a head that
+/// is refused for its length ends the link of all.
+const CODED_HEAD_BYTES_MAX: u32 = 4 * HEAD_BYTES_MAX as u32;
 
 /// Bytes of one body that may be under way, and of all together: so that stalled ones do not hold up the others.
 const STREAM_WINDOW: u32 = 256 * 1024;
@@ -65,17 +81,22 @@ async fn serve_link(stream: Stream, peer: Hop, parts: &Arc<Parts>, mut closing: 
             warn!(%peer, total, "a link was refused: {LINKS_MAX} are open");
         });
     };
+    let trust = Arc::<Trust>::default();
     let service = service_fn(|request| {
-        let (parts, lease) = (Arc::clone(parts), Arc::clone(&lease));
-        async move { Ok::<_, Infallible>(parts.respond_to_gateway(request, peer, lease).await) }
+        let (parts, lease, trust) = (Arc::clone(parts), Arc::clone(&lease), Arc::clone(&trust));
+        async move {
+            let response = parts.respond_to_gateway(request, peer, lease).await;
+            trust.answered(!is_disbelief(&response));
+            Ok::<_, Infallible>(response)
+        }
     });
     let mut http = http2::Builder::new(TokioExecutor::new());
     http.timer(TokioTimer::new())
         .max_concurrent_streams(REQUESTS_MAX)
         // Clients of another gateway may all leave at once: their polls are reset then, which is no attack.
         .max_pending_accept_reset_streams(Some(REQUESTS_MAX as usize))
-        .max_local_error_reset_streams(None)
-        .max_header_list_size(2 * HEAD_BYTES_MAX as u32)
+        .max_local_error_reset_streams(Some(RESETS_MAX))
+        .max_header_list_size(CODED_HEAD_BYTES_MAX)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(LINK_WINDOW)
         .max_send_buf_size(STREAM_WINDOW as usize)
@@ -84,6 +105,7 @@ async fn serve_link(stream: Stream, peer: Hop, parts: &Arc<Parts>, mut closing: 
     let mut serving = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
     let served = tokio::select! {
         served = &mut serving => served,
+        () = trust.lost() => return debug!(%peer, "a link was closed: nothing that came by it was believed"),
         () = closing.begins() => {
             serving.as_mut().graceful_shutdown();
             serving.await
@@ -91,6 +113,37 @@ async fn serve_link(stream: Stream, peer: Hop, parts: &Arc<Parts>, mut closing: 
     };
     if let Err(error) = served {
         debug!(%peer, "the link of a gateway ended: {error}");
+    }
+}
+
+/// What is thought of who opened a link.
+#[derive(Debug, Default)]
+struct Trust {
+    is_earned: AtomicBool,
+    doubts: AtomicUsize,
+    /// Either it is earned, or there are too many doubts.
+    decided: Notify,
+}
+
+impl Trust {
+    /// A request was answered, as it was believed or because it was not.
+    fn answered(&self, is_believed: bool) {
+        let is_decided = if is_believed {
+            !self.is_earned.swap(true, Ordering::Relaxed)
+        } else {
+            self.doubts.fetch_add(1, Ordering::Relaxed) + 1 == DOUBTS_MAX
+        };
+        if is_decided {
+            self.decided.notify_one();
+        }
+    }
+
+    /// Waits until it is clear that nobody is there who is believed; a gateway that was believed once stays.
+    async fn lost(&self) {
+        let _ = tokio::time::timeout(BELIEF_TIMEOUT, self.decided.notified()).await;
+        if self.is_earned.load(Ordering::Relaxed) {
+            std::future::pending().await
+        }
     }
 }
 
@@ -111,7 +164,7 @@ impl Parts {
         };
         let sid = || engine::session_id(request.uri().query().unwrap_or_default());
         match purpose {
-            Purpose::Hello => {}
+            Purpose::Hello => return self.cluster.welcome(),
             Purpose::Release => {
                 if let Some(sid) = sid() {
                     self.engine.release(&sid);

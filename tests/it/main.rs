@@ -35,6 +35,7 @@ mod cors;
 mod drain;
 mod errors;
 mod forwarding;
+mod forwarding_doors;
 mod forwarding_drain;
 mod garbage;
 mod handshake;

@@ -26,6 +26,9 @@ use crate::stream;
 /// Name of the header in which a node that is not believed says what time it is.
 pub(super) const TIME: &str = "roomcast-time";
 
+/// Name of the header in which a node that is greeted says who it is.
+pub(super) const NODE: &str = "roomcast-node";
+
 /// Time for a connection to be there, and believed.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -37,6 +40,10 @@ const STREAM_WINDOW: u32 = 256 * 1024;
 
 /// Bytes of all bodies together: as many as HTTP/2 can say, so that stalled clients do not hold up the others.
 const LINK_WINDOW: u32 = (1 << 31) - 1;
+
+/// Requests that clients broke off and whose answers may still come: an answer to one that is forgotten counts as an
+/// error, and after a thousand of these HTTP/2 gives the link up.
+const ABORTS_MAX: usize = 100_000;
 
 /// How often a link is tried, and how long that may take, until it is taken for broken: as for heartbeats.
 const PING_INTERVAL: Duration = Duration::from_secs(1);
@@ -64,6 +71,7 @@ pub(super) struct Connection {
     pub(super) sender: SendRequest<Body>,
     /// Seconds by which the other node's clock is ahead of ours.
     offset: i64,
+    opened: Instant,
 }
 
 /// Why there is no link.
@@ -135,9 +143,13 @@ impl Link {
         }
     }
 
-    /// The other node did not believe a request: its clock was set, or the secret was changed.
-    pub(super) async fn distrusted(&self) {
-        *self.state.lock().await = State::Idle;
+    /// The other node did not believe a request by this connection: its clock was set, or the secret was changed. One
+    /// that was opened since stays.
+    pub(super) async fn distrusted(&self, by: &Connection) {
+        let mut state = self.state.lock().await;
+        if matches!(&*state, State::Open(current) if current.opened == by.opened) {
+            *state = State::Idle;
+        }
     }
 
     /// Tells the other node something about one of its sessions; whether it has heard.
@@ -171,6 +183,8 @@ impl Link {
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(LINK_WINDOW)
             .max_send_buf_size(STREAM_WINDOW as usize)
+            .max_concurrent_reset_streams(ABORTS_MAX)
+            .reset_stream_duration(PING_INTERVAL + PING_TIMEOUT)
             .keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(PING_TIMEOUT)
             .keep_alive_while_idle(true)
@@ -182,16 +196,37 @@ impl Link {
                 debug!(node = &*node, "the link to a gateway broke: {error}");
             }
         });
-        let mut connection = Connection { sender, offset: 0 };
+        let mut connection = Connection {
+            sender,
+            offset: 0,
+            opened: Instant::now(),
+        };
         for _ in 0..2 {
             let response = connection.say(Purpose::Hello, "/", secrets).await?;
             match response.status() {
-                StatusCode::NO_CONTENT => return Ok(connection),
+                StatusCode::NO_CONTENT => {
+                    self.recognise(response.headers());
+                    return Ok(connection);
+                }
                 StatusCode::UNAUTHORIZED => connection.offset = offset(response.headers()).ok_or(Failure::Denied)?,
                 status => return Err(Failure::Strange(status)),
             }
         }
         Err(Failure::Denied)
+    }
+
+    /// Who answers should be who was asked for. Sessions of another one are unknown there, which its answers say, so the
+    /// link is used all the same.
+    fn recognise(&self, headers: &HeaderMap) {
+        let there = headers.get(NODE).and_then(|tag| tag.to_str().ok());
+        if let Some(there) = there.filter(|there| *there != self.tag) {
+            warn!(
+                node = &*self.tag,
+                address = &*self.address,
+                there,
+                "another gateway is where one says to be: was that restarted, or is its cluster.advertise wrong?"
+            );
+        }
     }
 }
 

@@ -137,6 +137,17 @@ impl Cluster {
         Ok((purpose, client))
     }
 
+    /// The answer to a gateway that greets: who is here.
+    pub fn welcome(&self) -> Response<Body> {
+        let mut response = http::empty(StatusCode::NO_CONTENT);
+        if let Bus::Redis(relay) = &self.bus
+            && let Ok(tag) = HeaderValue::from_str(&relay.peers.tag())
+        {
+            response.headers_mut().insert(link::NODE, tag);
+        }
+        response
+    }
+
     /// Everybody who is served through this node and was not asked to leave yet.
     pub fn passengers(&self) -> Vec<Passenger> {
         match &self.bus {
@@ -159,6 +170,11 @@ pub fn disbelieve() -> Response<Body> {
     let mut response = http::empty(StatusCode::UNAUTHORIZED);
     response.headers_mut().insert(link::TIME, link::now().into());
     response
+}
+
+/// Whether an answer says that who asked was not believed.
+pub fn is_disbelief<B>(response: &Response<B>) -> bool {
+    response.status() == StatusCode::UNAUTHORIZED && response.headers().contains_key(link::TIME)
 }
 
 impl Forwarder {

@@ -56,7 +56,10 @@ pub(super) async fn join(client: End, owner: End, hung_up: oneshot::Receiver<()>
             hung_up = None;
             up.is_at_end |= said.is_ok();
         }
-        up.is_done |= up.poll(cx).is_err(); // the owner may have said something before it was gone
+        if up.poll(cx).is_err() {
+            up.is_done = true;
+            let _ = owner.stream.shutdown_write(); // it must hear of a client that was reset, and may say something yet
+        }
         if down.poll(cx).is_err() || down.is_done {
             return Poll::Ready(());
         }
@@ -263,6 +266,15 @@ mod tests {
         client.write_all(b"not heard").await.unwrap();
         tunnel.await.unwrap();
         assert_eq!(read(&mut client, 10).await, b"last words");
+    }
+
+    #[tokio::test]
+    async fn the_owner_hears_of_a_client_whose_connection_was_reset() {
+        let (client, mut owner, _) = tunnel([b"", b""]);
+        owner.write_all(b"not taken").await.unwrap();
+        client.readable().await.unwrap();
+        drop(client); // with bytes unread: a reset
+        assert_eq!(owner.read_to_end(&mut Vec::new()).await.unwrap(), 0);
     }
 
     #[tokio::test]

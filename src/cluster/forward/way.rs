@@ -16,7 +16,8 @@ use tracing::debug;
 use super::link::{self, Connection, Link};
 use super::seal::{Client, Purpose};
 use super::tunnel::{self, End};
-use super::{Forwarder, Unreachable};
+use super::{Forwarder, Unreachable, is_disbelief};
+use crate::engine;
 use crate::gate::Gate;
 use crate::http::{self, Body, Lease};
 use crate::metrics::{Forwarded, Metrics};
@@ -80,17 +81,17 @@ impl Way {
             metrics: Arc::clone(&self.forwarder.metrics),
             is_known: false,
         };
-        let answered = if http::asks_for_websocket(request.headers()) {
+        let answered = if engine::is_upgrade(&request) {
             self.tunnel(request, client, sid, lease).await
         } else {
             self.ask(request, client, sid).await
         };
         outcome.is(match &answered {
-            Some(response) if response.status() == StatusCode::UNAUTHORIZED => Forwarded::Refused,
+            Some(response) if is_disbelief(response) => Forwarded::Refused,
             Some(_) => Forwarded::Answered,
             None => Forwarded::Broken,
         });
-        let answered = answered.filter(|response| response.status() != StatusCode::UNAUTHORIZED);
+        let answered = answered.filter(|response| !is_disbelief(response));
         answered.ok_or(Unreachable)
     }
 
@@ -123,8 +124,8 @@ impl Way {
             never = releasing => match never {},
         };
         drop(passage);
-        if response.status() == StatusCode::UNAUTHORIZED {
-            self.link.distrusted().await;
+        if is_disbelief(&response) {
+            self.link.distrusted(&self.connection).await;
         }
         Some(response.map(Body::Right))
     }
@@ -170,9 +171,10 @@ impl Way {
         let answering = tokio::time::timeout(UPGRADE_PATIENCE, sender.send_request(request));
         let mut response = answering.await.ok()?.ok()?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            strip(response.headers_mut());
-            if response.status() == StatusCode::UNAUTHORIZED {
-                self.link.distrusted().await;
+            if is_disbelief(&response) {
+                self.link.distrusted(&self.connection).await;
+            } else {
+                strip(response.headers_mut());
             }
             return Some(response.map(Body::Right));
         }
