@@ -113,7 +113,7 @@ impl Drain {
             match (wished, left) {
                 (Wish::Serve, _) => return None,
                 (Wish::LeaveNow, _) => return Some(self.cut().await),
-                (Wish::Leave, Some(ended)) if self.is_empty() => return Some(ended),
+                (Wish::Leave, Some(_)) if self.is_empty() => return Some(Ended::Clean),
                 (Wish::Leave, Some(_)) => {
                     leaving.set(self.leave(Duration::ZERO)); // who came while the node stayed
                     left = None;

@@ -1,6 +1,6 @@
 //! Which proxies are believed when they say who the client is, and what they say: by `X-Forwarded-For`, `-Host` and
-//! `-Proto`, or by `Forwarded` (RFC 7239) where none of
-//! those is there: a proxy that writes them leaves the other one to the client.
+//! `-Proto`, or by `Forwarded` (RFC 7239) where none of those is there: a proxy that writes them leaves the other one to
+//! the client.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};

@@ -34,7 +34,9 @@ use tokio::task::AbortHandle;
 pub use answer::{Answer, Receipt};
 pub use census::{Census, NODE_SERVERS};
 pub use config::Config;
-pub use forward::{Client, Doubt, Owner, Passenger, Purpose, Unreachable, Way, disbelieve, is_disbelief};
+pub use forward::{
+    Client, Doubt, LINK_WINDOW, Owner, Passenger, Purpose, STREAM_WINDOW, Unreachable, Way, disbelieve, is_disbelief,
+};
 pub use gossip::{Node, Roster};
 pub use hearing::{Act, Command, Heard, Hearing};
 

@@ -22,7 +22,7 @@ use tracing::{debug, warn};
 
 use super::Parts;
 use super::connection::{Closing, Port, serve_http};
-use crate::cluster::{Doubt, Purpose, disbelieve, is_disbelief};
+use crate::cluster::{Doubt, LINK_WINDOW, Purpose, STREAM_WINDOW, disbelieve, is_disbelief};
 use crate::engine::{self, Peer};
 use crate::gate::{Gate, HEAD_TIMEOUT};
 use crate::http::{self, Body, HEAD_BYTES_MAX, Lease};
@@ -49,10 +49,6 @@ const DOUBTS_MAX: usize = 8;
 /// Bytes of a head as HTTP/2 counts them before it is read. Its code makes the rarest bytes 28 bits long, and a head that
 /// is refused for its length ends the link of all.
 const CODED_HEAD_BYTES_MAX: u32 = 4 * HEAD_BYTES_MAX as u32;
-
-/// Bytes of one body that may be under way, and of all together: so that stalled ones do not hold up the others.
-const STREAM_WINDOW: u32 = 256 * 1024;
-const LINK_WINDOW: u32 = (1 << 31) - 1;
 
 /// How often a gateway that is silent is asked whether it is there, and how long it may take to answer.
 const PING_INTERVAL: Duration = Duration::from_secs(5);

@@ -36,10 +36,10 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Bytes of one body that may be under way: what one stalled client can make a node hold.
-const STREAM_WINDOW: u32 = 256 * 1024;
+pub const STREAM_WINDOW: u32 = 256 * 1024;
 
 /// Bytes of all bodies together: as many as HTTP/2 can say, so that stalled clients do not hold up the others.
-const LINK_WINDOW: u32 = (1 << 31) - 1;
+pub const LINK_WINDOW: u32 = (1 << 31) - 1;
 
 /// Requests that clients broke off and whose answers may still come: an answer to one that is forgotten counts as an
 /// error, and after a thousand of these HTTP/2 gives the link up.

@@ -27,6 +27,7 @@ use hyper::{Request, Response, StatusCode};
 use parking_lot::Mutex;
 use rand::seq::SliceRandom as _;
 
+pub use link::{LINK_WINDOW, STREAM_WINDOW};
 pub use passing::Passenger;
 pub use seal::{Client, Doubt, Purpose};
 pub use way::Way;

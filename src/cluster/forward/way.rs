@@ -28,7 +28,7 @@ use crate::stream::Stream;
 const OURS: &str = "roomcast-";
 
 /// Headers of one connection, and those that only we may say: the client's host and address are in the seal.
-const KEPT: [HeaderName; 11] = [
+const NOT_PASSED_ON: [HeaderName; 11] = [
     header::CONNECTION,
     header::EXPECT,
     header::FORWARDED,
@@ -267,7 +267,7 @@ fn strip(headers: &mut HeaderMap) {
         name.starts_with(OURS) || name.starts_with("x-forwarded-")
     });
     let ours: Vec<HeaderName> = ours.cloned().collect();
-    for name in KEPT.iter().chain(&named).chain(&ours) {
+    for name in NOT_PASSED_ON.iter().chain(&named).chain(&ours) {
         headers.remove(name);
     }
 }
