@@ -22,7 +22,7 @@ use super::gossip::{self, Answer, Message, Node, VERSION};
 use super::hearing::Heard;
 use super::redis::Failure;
 use super::relay::Relay;
-use crate::protocol::ids::IdGenerator;
+use crate::protocol::ids::{IdGenerator, Sid};
 
 /// Heartbeats for which a claim of a tag lasts. One more than others wait, so that nobody who is there loses it.
 const CLAIM_BEATS: u32 = 6;
@@ -85,6 +85,11 @@ impl Peers {
     /// Whether others have been told of us, and we of them, and the change of that.
     pub(super) fn introduced(&self) -> watch::Receiver<bool> {
         self.introduced.subscribe()
+    }
+
+    /// Whether an id is one of ours.
+    pub(super) fn made(&self, sid: &Sid) -> bool {
+        self.ids.made(sid)
     }
 
     /// What our ids begin with.

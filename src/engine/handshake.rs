@@ -94,9 +94,8 @@ enum Kind {
 }
 
 impl Engine {
-    /// Answers a request below the engine's path.
-    pub async fn handle(self: &Arc<Self>, mut request: Request<Incoming>, peer: Peer) -> Handled {
-        let query = Query::parse(request.uri().query().unwrap_or_default());
+    /// Answers a request below the engine's path, of which this is the query.
+    pub async fn handle(self: &Arc<Self>, mut request: Request<Incoming>, query: &Query, peer: Peer) -> Handled {
         let is_upgrade = websocket::is_upgrade(&request);
         let verdict = self.origins.judge(request.headers(), query.jsonp.is_some());
         let mut handled = if request.method() == Method::OPTIONS {
@@ -105,7 +104,7 @@ impl Engine {
                 _ => Handled::answer(origin::preflight(request.headers())),
             }
         } else {
-            match self.admit(&request, &query, &verdict, is_upgrade) {
+            match self.admit(&request, query, &verdict, is_upgrade) {
                 Err(refusal) => {
                     debug!(
                         address = %peer.address,
@@ -129,8 +128,8 @@ impl Engine {
                             record: self.record(&request, &peer),
                         };
                         match transport {
-                            TransportName::Polling => self.open_polling(&request, &query, client),
-                            TransportName::Websocket => self.open_websocket(&mut request, &query, client, peer.lease),
+                            TransportName::Polling => self.open_polling(&request, query, client),
+                            TransportName::Websocket => self.open_websocket(&mut request, query, client, peer.lease),
                         }
                     }
                     Err(limit) => {
@@ -140,9 +139,9 @@ impl Engine {
                         Handled::refuse(Refusal::Unavailable, is_upgrade)
                     }
                 },
-                Ok(Admitted::Probe(entry)) => self.probe(&mut request, &query, entry, peer.lease),
+                Ok(Admitted::Probe(entry)) => self.probe(&mut request, query, entry, peer.lease),
                 Ok(Admitted::Request(entry, mailbox)) => {
-                    Handled::answer(requests::answer(self, request, &query, &entry, &mailbox).await)
+                    Handled::answer(requests::answer(self, request, query, &entry, &mailbox).await)
                 }
             }
         };

@@ -32,6 +32,7 @@ pub use config::Config;
 pub use directory::Directory;
 pub use handshake::{Handled, Opening, Peer};
 pub use outbox::Outbox;
+pub use query::Query;
 pub use session::{Event, Session};
 
 use crate::http::Body;
@@ -43,7 +44,6 @@ use crate::reason::Reason;
 use admission::Admission;
 use directory::Mail;
 use origin::Origins;
-use query::Query;
 use refusal::Refusal;
 
 /// Serves Engine.IO for one node.
@@ -160,16 +160,6 @@ impl Engine {
         );
         Arc::new(Encoded::text(&[&text]))
     }
-}
-
-/// The session that a request is for, by its query; `None` for a handshake, and where it is no id of any node.
-pub fn session_id(query: &str) -> Option<Sid> {
-    Query::parse(query).sid.and_then(|sid| Sid::parse(&sid))
-}
-
-/// Whether a request wants a new session, by its query.
-pub fn is_handshake(query: &str) -> bool {
-    Query::parse(query).sid.is_none()
 }
 
 /// Whether a request asks for a WebSocket as RFC 6455 wants it.

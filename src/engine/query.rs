@@ -1,11 +1,14 @@
 //! The query string of an Engine.IO request.
 
+use hyper::Request;
+
 use super::config::TransportName;
 use crate::protocol::Version;
+use crate::protocol::ids::Sid;
 
 /// What the protocol reads from a query. Where a key stands twice the last one counts, as in Node.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Query {
+pub struct Query {
     /// `EIO`: 4, or 2 and 3, which are one protocol.
     pub(super) version: Option<Version>,
     /// `EIO=2`: browsers with Socket.IO clients 1.0, which encode text twice on WebSocket as well.
@@ -23,6 +26,21 @@ pub(super) struct Query {
 }
 
 impl Query {
+    /// The query of a request.
+    pub fn of<B>(request: &Request<B>) -> Self {
+        Self::parse(request.uri().query().unwrap_or_default())
+    }
+
+    /// The session that the request is for; `None` for a handshake, and where it is no id of any node.
+    pub fn session(&self) -> Option<Sid> {
+        self.sid.as_deref().and_then(Sid::parse)
+    }
+
+    /// Whether the request wants a new session.
+    pub fn is_handshake(&self) -> bool {
+        self.sid.is_none()
+    }
+
     pub(super) fn parse(query: &str) -> Self {
         let mut parsed = Self::default();
         for (key, value) in form_urlencoded::parse(query.as_bytes()) {

@@ -154,6 +154,13 @@ impl IdGenerator {
         Ok(Sid(text))
     }
 
+    /// Whether an id is one of this node's.
+    pub fn made(&self, sid: &Sid) -> bool {
+        let mut tag = [0; TAG_LENGTH];
+        let encoded = URL_SAFE_NO_PAD.encode_slice(self.tag_bytes(), &mut tag);
+        encoded.is_ok() && sid.0.starts_with(&tag)
+    }
+
     /// The four characters that this node's ids begin with.
     pub fn tag(&self) -> String {
         URL_SAFE_NO_PAD.encode(self.tag_bytes())

@@ -15,7 +15,7 @@ use super::config::{Auto, Demo};
 use super::connection::{Complaints, Port};
 use super::{ServeError, unavailable};
 use crate::cluster::{Client, Cluster, Hearing, Owner, Unreachable, Way};
-use crate::engine::{self, Engine, Peer};
+use crate::engine::{self, Engine, Peer, Query};
 use crate::http::{self, Body, Lease};
 use crate::hub::Hub;
 use crate::limits;
@@ -180,9 +180,10 @@ impl Parts {
                 lease,
             };
             self.proxies.name_host(hop, request.headers_mut());
-            return match self.elsewhere(&request).await {
+            let query = Query::of(&request);
+            return match self.elsewhere(&request, &query).await {
                 Ok(Some((way, sid))) => forward(way, sid, request, peer).await,
-                Ok(None) => self.engage(request, peer).await,
+                Ok(None) => self.engage(request, &query, peer).await,
                 Err(Unreachable) => engine::unavailable(http::asks_for_websocket(request.headers())),
             };
         }
@@ -196,8 +197,11 @@ impl Parts {
     }
 
     /// The way to the node that a request is for, where that is another one.
-    async fn elsewhere(&self, request: &Request<Incoming>) -> Result<Option<(Way, Option<Sid>)>, Unreachable> {
-        let query = request.uri().query().unwrap_or_default();
+    async fn elsewhere(
+        &self,
+        request: &Request<Incoming>,
+        query: &Query,
+    ) -> Result<Option<(Way, Option<Sid>)>, Unreachable> {
         let is_passable = match *request.method() {
             Method::GET => true,
             Method::POST => !engine::is_upgrade(request), // which nobody grants
@@ -206,7 +210,7 @@ impl Parts {
         if !is_passable || !self.cluster.is_shared() {
             return Ok(None);
         }
-        if let Some(sid) = engine::session_id(query) {
+        if let Some(sid) = query.session() {
             return match self.cluster.owner(&sid) {
                 Owner::Here => Ok(None),
                 Owner::Nobody => {
@@ -223,7 +227,7 @@ impl Parts {
             };
         }
         // A node that leaves lets others have whom balancers still send.
-        if self.engine.refuses_handshakes() && engine::is_handshake(query) {
+        if self.engine.refuses_handshakes() && query.is_handshake() {
             for heir in self.cluster.heirs() {
                 if let Some(way) = self.cluster.reach(&heir).await {
                     return Ok(Some((way, None)));
@@ -234,9 +238,9 @@ impl Parts {
     }
 
     /// Gives the engine a request, and serves the session that comes of it.
-    pub(super) async fn engage(&self, request: Request<Incoming>, peer: Peer) -> Response<Body> {
+    pub(super) async fn engage(&self, request: Request<Incoming>, query: &Query, peer: Peer) -> Response<Body> {
         let address = peer.address;
-        let handled = self.engine.handle(request, peer).await;
+        let handled = self.engine.handle(request, query, peer).await;
         if let Some(opening) = handled.opening {
             let socketio = Arc::clone(&self.socketio);
             tokio::spawn(async move {

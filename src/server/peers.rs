@@ -23,7 +23,7 @@ use tracing::{debug, warn};
 use super::Parts;
 use super::connection::{Closing, Port, serve_http};
 use crate::cluster::{Doubt, LINK_WINDOW, Purpose, STREAM_WINDOW, disbelieve, is_disbelief};
-use crate::engine::{self, Peer};
+use crate::engine::{Peer, Query};
 use crate::gate::{Gate, HEAD_TIMEOUT};
 use crate::http::{self, Body, HEAD_BYTES_MAX, Lease};
 use crate::proxies::Hop;
@@ -158,16 +158,16 @@ impl Parts {
                 return disbelieve();
             }
         };
-        let sid = || engine::session_id(request.uri().query().unwrap_or_default());
+        let query = Query::of(&request);
         match purpose {
             Purpose::Hello => return self.cluster.welcome(),
             Purpose::Release => {
-                if let Some(sid) = sid() {
+                if let Some(sid) = query.session() {
                     self.engine.release(&sid);
                 }
             }
             Purpose::End => {
-                if let Some(sid) = sid() {
+                if let Some(sid) = query.session() {
                     self.engine.end(&sid, Reason::Draining);
                 }
             }
@@ -177,7 +177,7 @@ impl Parts {
                     is_secure: client.is_secure,
                     lease,
                 };
-                return self.engage(request, peer).await;
+                return self.engage(request, &query, peer).await;
             }
         }
         http::empty(StatusCode::NO_CONTENT)

@@ -79,7 +79,7 @@ impl Cluster {
         let Bus::Redis(relay) = &self.bus else {
             return Owner::Here;
         };
-        if sid.tag() == relay.peers.tag() {
+        if relay.peers.made(sid) {
             return Owner::Here;
         }
         let alive = relay.peers.alive.lock();
