@@ -141,7 +141,6 @@ impl Drain {
         self.engine.refuse_handshakes(true);
         let deadline = start + config.timeout.0;
         let _ = tokio::time::timeout_at(deadline, self.spread(config.spread.0)).await;
-        self.end_all(Reason::Draining); // who came since the spread began
         match tokio::time::timeout_at(deadline, self.emptied()).await {
             Ok(()) => Ended::Clean,
             Err(_) => self.cut().await,
@@ -199,7 +198,7 @@ impl Drain {
     }
 
     async fn emptied(&self) {
-        let mut look_again = Instant::now() + LATECOMERS_INTERVAL;
+        let mut look_again = Instant::now();
         while !self.is_empty() {
             self.passengers().for_each(|late| late.end(Reason::Draining));
             if Instant::now() >= look_again {

@@ -86,16 +86,24 @@ impl Way {
         } else {
             self.ask(request, client, sid).await
         };
-        outcome.is(match &answered {
-            Some(response) if is_disbelief(response) => Forwarded::Refused,
-            Some(_) => Forwarded::Answered,
-            None => Forwarded::Broken,
-        });
-        let answered = answered.filter(|response| !is_disbelief(response));
-        answered.ok_or(Unreachable)
+        match answered {
+            Some(response) if is_disbelief(&response) => {
+                outcome.is(Forwarded::Refused);
+                self.link.distrusted(&self.connection).await;
+                Err(Unreachable)
+            }
+            Some(response) => {
+                outcome.is(Forwarded::Answered);
+                Ok(response)
+            }
+            None => {
+                outcome.is(Forwarded::Broken);
+                Err(Unreachable)
+            }
+        }
     }
 
-    async fn ask(self, request: Request<Incoming>, client: &Client, sid: Option<Sid>) -> Option<Response<Body>> {
+    async fn ask(&self, request: Request<Incoming>, client: &Client, sid: Option<Sid>) -> Option<Response<Body>> {
         let (passage, ending) = self.forwarder.passing.enter();
         let is_poll = request.method() == Method::GET;
         let (mut parts, body) = request.into_parts();
@@ -124,9 +132,6 @@ impl Way {
             never = releasing => match never {},
         };
         drop(passage);
-        if is_disbelief(&response) {
-            self.link.distrusted(&self.connection).await;
-        }
         Some(response.map(Body::Right))
     }
 
@@ -144,7 +149,7 @@ impl Way {
 
     /// Passes an upgrade on, and then what comes both ways.
     async fn tunnel(
-        self,
+        &self,
         mut request: Request<Incoming>,
         client: &Client,
         sid: Option<Sid>,
@@ -171,15 +176,13 @@ impl Way {
         let answering = tokio::time::timeout(UPGRADE_PATIENCE, sender.send_request(request));
         let mut response = answering.await.ok()?.ok()?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            if is_disbelief(&response) {
-                self.link.distrusted(&self.connection).await;
-            } else {
+            if !is_disbelief(&response) {
                 strip(response.headers_mut());
             }
             return Some(response.map(Body::Right));
         }
         let theirs = hyper::upgrade::on(&mut response);
-        let Self { forwarder, link, .. } = self;
+        let (forwarder, link) = (Arc::clone(&self.forwarder), Arc::clone(&self.link));
         tokio::spawn(async move {
             let joined = async {
                 let client = ours.await.ok()?.downcast::<TokioIo<Gate>>().ok()?;
