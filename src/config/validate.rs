@@ -120,12 +120,9 @@ fn cluster(config: &Config, findings: &mut Findings) {
             findings.error("cluster.advertise", message);
         }
     }
-    let secret = cluster.secret.expose();
-    if secret == "***" {
-        findings.error("cluster.secret", "is `***`, which stands for one it hides");
-    } else if !secret.is_empty() && secret.len() < KEY_BYTES_MIN {
-        let message = format!("has {} bytes: under {KEY_BYTES_MIN} it can be guessed", secret.len());
-        findings.warning("cluster.secret", message);
+    let own = cluster.secret.expose();
+    if !own.is_empty() {
+        secret("cluster.secret", own, "", findings);
     }
     for (path, span) in [
         ("cluster.request_timeout", cluster.request_timeout),
@@ -137,6 +134,17 @@ fn cluster(config: &Config, findings: &mut Findings) {
                 format!("\"{span}\" is too short: at least {}", Span(CLUSTER_SPAN_MIN)),
             );
         }
+    }
+}
+
+/// Reports a secret that cannot be meant, or can be guessed. `which` begins the sentence where there are several.
+fn secret(path: &'static str, text: &str, which: &str, findings: &mut Findings) {
+    if text == "***" {
+        findings.error(path, format!("{which}is `***`, which stands for one it hides"));
+    } else if text.len() < KEY_BYTES_MIN {
+        let bytes = text.len();
+        let message = format!("{which}has {bytes} bytes: under {KEY_BYTES_MIN} it can be guessed");
+        findings.warning(path, message);
     }
 }
 
@@ -230,15 +238,8 @@ fn admin(config: &Config, findings: &mut Findings) {
         let number = index + 1;
         if key.trim().is_empty() {
             findings.error("admin.keys", format!("key number {number} is empty"));
-        } else if key == "***" {
-            let message = format!("key number {number} is `***`, which stands for one it hides");
-            findings.error("admin.keys", message);
-        } else if key.len() < KEY_BYTES_MIN {
-            let message = format!(
-                "key number {number} has {} bytes: under {KEY_BYTES_MIN} it can be guessed",
-                key.len()
-            );
-            findings.warning("admin.keys", message);
+        } else {
+            secret("admin.keys", key, &format!("key number {number} "), findings);
         }
     }
 }
