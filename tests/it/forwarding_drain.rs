@@ -24,6 +24,13 @@ async fn tag(gateway: &TestGateway) -> String {
     Polling::open(gateway.address, 4).await.sid[..4].to_owned()
 }
 
+async fn one_stays_and_one_leaves_quickly() -> (TestRedis, Vec<TestGateway>) {
+    let redis = TestRedis::start().await;
+    let gateways = vec![gateway(&redis, "").await, gateway(&redis, QUICK).await];
+    all_know_of_all(&gateways).await;
+    (redis, gateways)
+}
+
 /// A gateway that drains and lets nobody in any more, with sessions that keep it.
 async fn leaves(gateway: &TestGateway) -> Vec<Polling> {
     let mut here = Vec::new();
@@ -91,9 +98,7 @@ async fn nobody_is_passed_on_to_one_that_leaves_too() {
 
 #[tokio::test]
 async fn polls_that_are_parked_at_it_are_answered_and_their_sessions_go_on() {
-    let redis = TestRedis::start().await;
-    let mut gateways = vec![gateway(&redis, "").await, gateway(&redis, QUICK).await];
-    all_know_of_all(&gateways).await;
+    let (_redis, mut gateways) = one_stays_and_one_leaves_quickly().await;
     let mut parked = Vec::new();
     for eio in [4, 3] {
         let mut polling = Polling::open(gateways[0].address, eio).await;
@@ -112,9 +117,7 @@ async fn polls_that_are_parked_at_it_are_answered_and_their_sessions_go_on() {
 
 #[tokio::test]
 async fn tunnels_are_closed_as_its_own_clients_are() {
-    let redis = TestRedis::start().await;
-    let mut gateways = vec![gateway(&redis, "").await, gateway(&redis, QUICK).await];
-    all_know_of_all(&gateways).await;
+    let (_redis, mut gateways) = one_stays_and_one_leaves_quickly().await;
     let mut sockets = Vec::new();
     for eio in [4, 3] {
         let (_, mut socket) = tunnelled(&gateways, eio).await;
