@@ -9,6 +9,7 @@
 //! - [`engine`]: Engine.IO; requests and WebSockets in, sessions out
 //! - [`hub`]: who is here, in which rooms, and how a broadcast reaches them
 //! - [`cluster`]: many nodes as one, over Redis
+//! - [`backend`]: what we ask the application, or take its word for
 //! - [`socketio`]: a client's life
 //! - [`ops`]: what operators see
 //! - [`config`]: all settings, in layers
@@ -16,6 +17,7 @@
 //!
 //! `ARCHITECTURE.md` tells the same story at more length.
 
+pub mod backend;
 pub mod cli;
 pub mod cluster;
 pub mod config;

@@ -99,7 +99,7 @@ fn check_prints_settings_that_mean_the_same_again() {
 fn check_reports_all_mistakes_with_what_was_meant_and_where_they_stand() {
     let path = file(
         "mistakes.toml",
-        "[engine]\nping_intervall = \"25s\"\nping_timeout = 20\n\n[token]\nissuer = \"me\"\n",
+        "[engine]\nping_intervall = \"25s\"\nping_timeout = 20\n\n[webhook]\nurl = \"me\"\n",
     );
     let path = path.to_str().unwrap();
     let output = roomcast(
@@ -112,9 +112,7 @@ fn check_reports_all_mistakes_with_what_was_meant_and_where_they_stand() {
     for expected in [
         &format!("error: engine.ping_intervall: unknown key; did you mean `engine.ping_interval`? ({path}, line 2)"),
         &format!("error: engine.ping_timeout: must be a string such as \"20s\", found `20` ({path}, line 3)"),
-        &format!(
-            "error: token.issuer: tokens come with a later version; until then every client is let in ({path}, line 6)"
-        ),
+        &format!("error: webhook.url: webhooks come with a later version ({path}, line 6)"),
         "error: ROOMCAST_LOG__LEVLE: unknown variable; did you mean `ROOMCAST_LOG__LEVEL`? (environment)",
         "error: drain.timeout: `3x` is not a duration",
         "(environment variable ROOMCAST_DRAIN__TIMEOUT)",
@@ -261,4 +259,55 @@ fn health_tells_ready_from_not_ready_and_from_nothing_there() {
     let output = roomcast(&["health", "--admin", &format!("http://{gone}/")], &[]);
     assert_eq!(code(&output), 1);
     assert!(stderr(&output).contains("nothing answers"), "{}", stderr(&output));
+}
+
+#[test]
+fn tokens_are_signed_for_trying_things_out() {
+    let settings = "[token]\nsecrets = ['0123456789-0123456789-0123456789']\naudience = 'chat'\n\
+                    [[namespace]]\nname = '/'\nauth = 'token'\n";
+    let path = file("token.toml", settings);
+    let path = path.to_str().unwrap();
+    let all = [
+        "token",
+        "-c",
+        path,
+        "--user",
+        "alice",
+        "--room",
+        "r",
+        "--join",
+        "j-*",
+        "--join",
+        "k",
+        "--publish",
+        "p",
+        "--ttl",
+        "5m",
+    ];
+    let output = roomcast(&all, &[]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let token = stdout(&output).trim_end();
+    assert_eq!(token.split('.').count(), 3, "{token}");
+    use base64::Engine as _;
+    let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap());
+    let claims: serde_json::Value = serde_json::from_slice(&claims.unwrap()).unwrap();
+    assert_eq!((&claims["sub"], &claims["aud"]), (&"alice".into(), &"chat".into()));
+    assert_eq!(claims["exp"].as_u64().unwrap() - claims["iat"].as_u64().unwrap(), 300);
+    let expected = serde_json::json!({"rooms": ["r"], "join": ["j-*", "k"], "publish": ["p"]});
+    assert_eq!(claims["roomcast"], expected);
+    for (arguments, part) in [
+        (vec!["token", "--user", "alice"], "token.secrets"),
+        (vec!["token", "-c", path], "--user"),
+        (vec!["token", "-c", path, "--user", ""], "no name"),
+        (vec!["token", "-c", path, "--user", "a", "--ttl", "soon"], "soon"),
+        (vec!["token", "-c", "/nowhere.toml", "--user", "a"], "nowhere"),
+    ] {
+        let output = roomcast(&arguments, &[]);
+        assert_eq!(code(&output), 64, "{arguments:?}");
+        assert!(
+            stdout(&output).is_empty() && stderr(&output).contains(part),
+            "{}",
+            stderr(&output)
+        );
+    }
 }

@@ -8,7 +8,7 @@ use tracing::debug;
 
 use super::MEMBERS_MAX;
 use super::asking::{Asked, Given};
-use super::gossip::{Answer, Message, Question, VERSION};
+use super::gossip::{Answer, Message, Question, Users, VERSION};
 use super::relay::Relay;
 use super::wire::{self, Ask, Names, RemoteSocket, Selection};
 use crate::hub::Name;
@@ -22,6 +22,8 @@ pub const NODE_SERVERS: &str = "node.js";
 pub struct Census {
     /// Ids by which clients may know them.
     pub ids: Vec<CompactString>,
+    /// Who those of them are that are somebody.
+    pub users: Users,
     /// How many there are, with those that are not named.
     pub total: u64,
     /// Who did not answer: tags of gateways, and [`NODE_SERVERS`].
@@ -96,7 +98,7 @@ impl Relay {
             .into_iter()
             .filter(|(run, _)| silent.contains(run) || puzzled.contains(run));
         census.partial.extend(partial.map(|(_, tag)| tag));
-        census.ids.extend(servers.ids);
+        census.ids.extend(servers.ids); // who their users are only the application knows
         census.total = census.total.saturating_add(servers.total);
         census.partial.extend(servers.partial);
         census
@@ -174,10 +176,12 @@ impl Gathered {
             match answer {
                 Answer::Members {
                     ids,
+                    users,
                     total,
                     in_namespace,
                 } => {
                     self.census.ids.extend(ids);
+                    self.census.users.extend(users);
                     self.census.total = self.census.total.saturating_add(total);
                     self.in_namespace += usize::from(in_namespace);
                 }

@@ -3,10 +3,13 @@
 //! Nothing there is authenticated: a message is read as if it came from anybody. Fields and kinds that are unknown are
 //! passed over, so that gateways of different versions get along.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
+use crate::hub::Member;
 use crate::protocol::ids::looks_like_socket_id;
 
 /// The version of these messages.
@@ -14,6 +17,9 @@ pub(super) const VERSION: u32 = 1;
 
 /// Rooms in one `look`.
 pub(super) const ROOMS_MAX: usize = 500;
+
+/// Users by the shown ids of their sockets.
+pub type Users = BTreeMap<CompactString, CompactString>;
 
 /// What a gateway says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -100,6 +106,9 @@ pub(super) enum Answer {
     Members {
         /// Shown ids.
         ids: Vec<CompactString>,
+        /// Who those of them are that are somebody.
+        #[serde(default, skip_serializing_if = "Users::is_empty")]
+        users: Users,
         /// How many there are.
         total: u64,
         /// Whether the gateway hears the adapters' request channel of the namespace, as Node servers in it do.
@@ -128,6 +137,9 @@ pub struct Roster {
     pub namespace: CompactString,
     /// The rooms, with their members.
     pub rooms: Vec<(CompactString, Vec<CompactString>)>,
+    /// Who those members are that are somebody.
+    #[serde(default, skip_serializing_if = "Users::is_empty")]
+    pub users: Users,
     /// Whether this node may have missed something before it asked.
     pub is_again: bool,
     /// Whether all members are named.
@@ -157,6 +169,16 @@ impl Node {
     fn is_plausible(&self) -> bool {
         (1..=64).contains(&self.run.len()) && (1..=16).contains(&self.tag.len())
     }
+}
+
+/// The shown ids of members; who they are comes into `users`.
+pub(super) fn split(members: Vec<Member>, users: &mut Users) -> Vec<CompactString> {
+    let split = members.into_iter().map(|Member { id, user }| {
+        let id = CompactString::from(id.as_str());
+        users.extend(user.map(|user| (id.clone(), CompactString::from(&*user))));
+        id
+    });
+    split.collect()
 }
 
 /// Keeps what can be the id of a socket.

@@ -37,7 +37,7 @@ pub use config::Config;
 pub use forward::{
     Client, Doubt, LINK_WINDOW, Owner, Passenger, Purpose, STREAM_WINDOW, Unreachable, Way, disbelieve, is_disbelief,
 };
-pub use gossip::{Node, Roster};
+pub use gossip::{Node, Roster, Users};
 pub use hearing::{Act, Command, Heard, Hearing};
 
 use crate::hub::{Broadcast, Hub, Name};

@@ -217,6 +217,9 @@ fn remote(socket: &Described) -> RemoteSocket {
         id: socket.id.as_str().into(),
         handshake,
         rooms: all_rooms(socket),
-        data: "{}".into(),
+        data: match &socket.facts {
+            Some(facts) if !facts.data.is_empty() => facts.data.clone().into(),
+            _ => "{}".into(),
+        },
     }
 }

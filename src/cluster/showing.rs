@@ -1,7 +1,7 @@
 //! What this node tells other gateways of who is in its rooms.
 
 use super::MEMBERS_MAX;
-use super::gossip::{Answer, Look, Message, Question, Roster, VERSION};
+use super::gossip::{self, Answer, Look, Message, Question, Roster, Users, VERSION};
 use super::relay::Relay;
 
 /// Members that one answer to a `look` names.
@@ -12,9 +12,11 @@ impl Relay {
     pub(super) fn own_answer(&self, question: Question) -> Answer {
         match question {
             Question::Members { namespace, room, max } => {
-                let (ids, total) = self.hub.members(&namespace, &room, max.min(MEMBERS_MAX));
+                let (members, total) = self.hub.members(&namespace, &room, max.min(MEMBERS_MAX));
+                let mut users = Users::new();
                 Answer::Members {
-                    ids: ids.iter().map(|id| id.as_str().into()).collect(),
+                    ids: gossip::split(members, &mut users),
+                    users,
                     total: total as u64,
                     in_namespace: self.is_wanted(&self.routes.request(&namespace)),
                 }
@@ -32,11 +34,12 @@ impl Relay {
         } = look;
         let mut left = ROSTER_MAX;
         let mut is_complete = true;
+        let mut users = Users::new();
         let members = rooms.into_iter().map(|room| {
-            let (ids, total) = self.hub.members(&namespace, &room, left);
-            left -= ids.len();
-            is_complete &= ids.len() == total;
-            (room, ids.iter().map(|id| id.as_str().into()).collect::<Vec<_>>())
+            let (members, total) = self.hub.members(&namespace, &room, left);
+            left -= members.len();
+            is_complete &= members.len() == total;
+            (room, gossip::split(members, &mut users))
         });
         let rooms: Vec<_> = members.filter(|(_, ids)| is_again || !ids.is_empty()).collect();
         if rooms.is_empty() {
@@ -46,6 +49,7 @@ impl Relay {
             tag: self.peers.tag().into(),
             namespace,
             rooms,
+            users,
             is_again,
             is_complete,
         };

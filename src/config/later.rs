@@ -3,30 +3,26 @@
 
 const TLS: &str = "TLS comes with a later version; until then a proxy in front can do it";
 const LIMIT: &str = "this limit comes with a later version; until then there is none";
-const TOKEN: &str = "tokens come with a later version; until then every client is let in";
-const AUTH: &str = "tokens and webhooks come with a later version; so far there is only \"none\"";
 const WEBHOOK: &str = "webhooks come with a later version";
 const RECOVERY: &str = "recovery of missed events comes with a later version";
 const ADMIN_UI: &str = "the admin page comes with a later version";
 const STREAM: &str = "streams come with a later version";
 
 /// Sections and keys of later versions.
-const SETTINGS: [(&str, &str); 9] = [
+const SETTINGS: [(&str, &str); 7] = [
     ("server.tls", TLS),
     ("limits.sockets_per_user", LIMIT),
-    ("token", TOKEN),
     ("webhook", WEBHOOK),
     ("recovery", RECOVERY),
     ("admin.tls", TLS),
     ("admin_ui", ADMIN_UI),
-    ("namespace.auth", AUTH),
     ("namespace.event.stream", STREAM),
 ];
 
 /// Values of later versions, for keys of this one.
 const VALUES: [(&str, &str, &str); 4] = [
     ("namespace.otherwise", "webhook", WEBHOOK),
-    ("namespace.event.action", "refresh", TOKEN),
+    ("namespace.auth", "webhook", WEBHOOK),
     ("namespace.event.action", "webhook", WEBHOOK),
     ("namespace.event.action", "stream", STREAM),
 ];
@@ -56,7 +52,8 @@ mod tests {
     fn what_comes_later_is_known_by_its_path_and_by_its_section() {
         for (path, expected) in [
             ("cluster.listen", None),
-            ("token", Some(TOKEN)),
+            ("token", None),
+            ("webhook", Some(WEBHOOK)),
             ("cluster.redis", None),
             ("server.tls.cert", Some(TLS)),
             ("namespace.event.stream", Some(STREAM)),

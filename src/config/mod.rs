@@ -6,10 +6,11 @@
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::socketio::config::{EventRule, Namespace};
-use crate::{cluster, drain, engine, limits, ops, server};
+use crate::socketio::config::{Auth, EventRule, Namespace};
+use crate::{backend, cluster, drain, engine, limits, ops, server};
 
 mod address;
+mod credentials;
 mod environment;
 mod findings;
 #[cfg(any(test, fuzzing))]
@@ -40,6 +41,8 @@ pub struct Config {
     pub cluster: cluster::Config,
     /// How the node leaves.
     pub drain: drain::Config,
+    /// Whose tokens are believed.
+    pub token: backend::Config,
     /// The operator's port.
     pub admin: ops::admin::Config,
     /// Logs.
@@ -124,6 +127,7 @@ fn assemble(layers: &Layers, reference: &Reference, mut findings: Findings) -> R
         limits: section.read("limits"),
         cluster: section.read("cluster"),
         drain: section.read("drain"),
+        token: section.read("token"),
         admin: section.read("admin"),
         log: section.read("log"),
         namespace: if is_open { vec![Namespace::open()] } else { namespace },
@@ -169,6 +173,14 @@ fn namespaces(layers: &Layers, reference: &Reference, findings: &mut Findings) -
         let path = format!("namespace.{index}");
         require(&keys, &path, &["name"], findings);
         let mut namespace: Namespace = keys.read(&path, &reference.namespace, findings);
+        if namespace.auth != Auth::None {
+            // Who must say who he is may do what is allowed, and nothing else.
+            for (key, patterns) in [("join", &mut namespace.join), ("publish", &mut namespace.publish)] {
+                if !keys.has(key) {
+                    patterns.clear();
+                }
+            }
+        }
         let events = events.iter().enumerate();
         let rules = events.map(|(index, keys)| {
             let path = format!("{path}.event.{index}");

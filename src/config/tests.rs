@@ -183,14 +183,13 @@ fn what_comes_later_says_so() {
         "[server.tls]\ncert = 'x'",
         "[limits]\nsockets_per_user = 1",
         "[cluster]\nmode = 'sharded'",
-        "[token]\nsecrets = []",
         "[webhook]\nurl = 'x'",
         "[recovery]\non = true",
         "[admin.tls]\ncert = 'x'",
         "[admin_ui]\non = true",
         "[[namespace]]\nname = '/'\nauth = ['token', 'webhook']",
+        "[[namespace]]\nname = '/'\nauth = 'webhook'",
         "[[namespace]]\nname = '/'\notherwise = 'webhook'",
-        "[[namespace]]\nname = '/'\n[[namespace.event]]\nname = 'x'\naction = 'refresh'",
         "[[namespace]]\nname = '/'\n[[namespace.event]]\nname = 'x'\naction = 'drop'\nstream = ''",
     ] {
         let errors = errors(text);
@@ -198,6 +197,53 @@ fn what_comes_later_says_so() {
         assert!(errors[0].contains("with a later version"), "{text}: {errors:?}");
     }
     assert!(errors("[[namespace]]\nname = '/'\nauth = 'none'").is_empty());
+}
+
+#[test]
+fn tokens_need_keys_that_can_be_used() {
+    let with = |token: &str, auth: &str| format!("[token]\n{token}\n[[namespace]]\nname = '/'\nauth = {auth}");
+    let key = |name: &str| format!("public_keys = ['{}/tests/keys/{name}']", env!("CARGO_MANIFEST_DIR"));
+    let secret = "secrets = ['0123456789-0123456789-0123456789']";
+    for (text, part) in [
+        (with(secret, "'token'"), None),
+        (with(secret, "['token']"), None),
+        (with(&key("rsa1.pub.pem"), "'token'"), None),
+        (with("jwks = 'https://id.example/keys'", "'token'"), None),
+        (with("", "'none'"), None),
+        (with("", "'token'"), Some("needs a key")),
+        (with("secrets = ['']", "'token'"), Some("number 1 is empty")),
+        (with("secrets = ['***']", "'token'"), Some("stands for one it hides")),
+        (with("public_keys = ['']", "'token'"), Some("empty entry")),
+        (
+            with(&key("rsa1.key.pem"), "'token'"),
+            Some("rsa1.key.pem\" holds a private key"),
+        ),
+        (with("jwks = '/nowhere/keys.json'", "'token'"), Some("cannot be read")),
+        (with("jwks = 'ftp://id.example'", "'token'"), Some("ftp://")),
+        (with(&format!("{secret}\nleeway = '2h'"), "'token'"), Some("too much")),
+        (with(secret, "[]"), Some("must be")),
+        (with(secret, "['none', 'token']"), Some("must be")),
+        (with(secret, "'tokens'"), Some("none of")),
+    ] {
+        let errors = errors(&text);
+        assert_eq!(errors.len(), usize::from(part.is_some()), "{text}: {errors:?}");
+        assert!(
+            errors.iter().all(|error| error.contains(part.unwrap_or_default())),
+            "{text}: {errors:?}"
+        );
+    }
+}
+
+#[test]
+fn who_must_show_a_token_may_do_nothing_that_is_not_allowed() {
+    let text = "[token]\nsecrets = ['0123456789-0123456789-0123456789']\n[[namespace]]\nname = '/'\nauth = 'token'\n\
+                publish = ['a']\n[[namespace]]\nname = '/open'\n";
+    let config = Config::from_toml(text).unwrap();
+    assert_eq!(config.namespace[0].join, [""; 0]);
+    assert_eq!(config.namespace[0].publish, ["a"]);
+    assert_eq!(config.namespace[1].join, ["*"]);
+    assert!(!config.to_toml().contains("0123456789"), "{}", config.to_toml());
+    assert_eq!(config.namespace[0].auth, crate::socketio::config::Auth::Token);
 }
 
 #[test]

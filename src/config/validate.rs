@@ -9,11 +9,12 @@ use ipnet::IpNet;
 
 use super::Config;
 use super::address::{Address, address, check_origin, networked, not_a_network, reachable};
+use super::credentials::{keys, secret, token};
 use super::findings::Findings;
 use crate::cluster::config::Mode;
 use crate::cluster::redis;
 use crate::proxies;
-use crate::socketio::config::{ActionName, EventRule, Namespace};
+use crate::socketio::config::{ActionName, Auth, EventRule, Namespace};
 use crate::units::Span;
 
 /// Below this no handshake fits.
@@ -21,9 +22,6 @@ const MAX_PAYLOAD_MIN: usize = 1_000;
 
 /// Clients count milliseconds in 32 bits: a longer timer would fire at once.
 const HEARTBEAT_MS_MAX: u128 = i32::MAX as u128;
-
-/// Keys shorter than this can be guessed.
-const KEY_BYTES_MIN: usize = 32;
 
 /// Below this, other nodes look dead that are only busy.
 const CLUSTER_SPAN_MIN: Duration = Duration::from_millis(100);
@@ -41,6 +39,7 @@ pub(super) fn validate(config: &Config, findings: &mut Findings) {
     limits(config, findings);
     cluster(config, findings);
     drain(config, findings);
+    token(config, findings);
     admin(config, findings);
     namespaces(config, findings);
 }
@@ -137,17 +136,6 @@ fn cluster(config: &Config, findings: &mut Findings) {
     }
 }
 
-/// Reports a secret that cannot be meant, or can be guessed. `which` begins the sentence where there are several.
-fn secret(path: &'static str, text: &str, which: &str, findings: &mut Findings) {
-    if text == "***" {
-        findings.error(path, format!("{which}is `***`, which stands for one it hides"));
-    } else if text.len() < KEY_BYTES_MIN {
-        let bytes = text.len();
-        let message = format!("{which}has {bytes} bytes: under {KEY_BYTES_MIN} it can be guessed");
-        findings.warning(path, message);
-    }
-}
-
 fn engine(config: &Config, findings: &mut Findings) {
     let engine = &config.engine;
     if engine.transports.is_empty() {
@@ -234,14 +222,7 @@ fn admin(config: &Config, findings: &mut Findings) {
             }
         }
     }
-    for (index, key) in admin.keys.iter().map(|key| key.expose()).enumerate() {
-        let number = index + 1;
-        if key.trim().is_empty() {
-            findings.error("admin.keys", format!("key number {number} is empty"));
-        } else {
-            secret("admin.keys", key, &format!("key number {number} "), findings);
-        }
-    }
+    keys("admin.keys", "key", &admin.keys, findings);
 }
 
 fn namespaces(config: &Config, findings: &mut Findings) {
@@ -257,13 +238,18 @@ fn namespaces(config: &Config, findings: &mut Findings) {
             let (own, other) = (format!("{path}.name"), format!("namespace.{first}.name"));
             findings.conflict(&own, &[&other], message);
         }
+        if namespace.auth == Auth::Token && !config.token.has_keys() {
+            let message = "\"token\" needs a key to believe tokens by: token.secrets, token.public_keys or token.jwks";
+            let others = ["token.secrets", "token.public_keys", "token.jwks"];
+            findings.conflict(&format!("{path}.auth"), &others, message);
+        }
         for (key, list) in [
             ("rooms", &namespace.rooms),
             ("join", &namespace.join),
             ("publish", &namespace.publish),
         ] {
             for entry in list {
-                check_entry(&format!("{path}.{key}"), entry, findings);
+                check_entry(&format!("{path}.{key}"), entry, namespace.auth, findings);
             }
         }
         for room in &namespace.rooms {
@@ -288,7 +274,7 @@ fn check_namespace_name(name: &str) -> Result<(), String> {
 }
 
 /// Checks a room's name or pattern and the placeholders in it.
-fn check_entry(path: &str, entry: &str, findings: &mut Findings) {
+fn check_entry(path: &str, entry: &str, auth: Auth, findings: &mut Findings) {
     if entry.is_empty() {
         findings.error(path, "has an empty entry");
     }
@@ -299,8 +285,9 @@ fn check_entry(path: &str, entry: &str, findings: &mut Findings) {
         };
         match placeholder {
             "socket" | "namespace" => {}
+            "user" if auth != Auth::None => {}
             "user" => {
-                let message = format!("\"{entry}\" is skipped: users come with tokens, in a later version");
+                let message = format!("\"{entry}\" is skipped: users come with tokens, by `auth = \"token\"`");
                 findings.warning(path, message);
             }
             _ => {

@@ -52,6 +52,8 @@ pub(super) struct Newcomer {
     pub(super) admitted: admission::Admitted,
     /// What is kept of its handshake.
     pub(super) record: Option<Arc<str>>,
+    /// The token that came with it.
+    pub(super) token: Option<Box<str>>,
 }
 
 /// What became of a request.
@@ -126,6 +128,7 @@ impl Engine {
                             address: peer.address,
                             admitted,
                             record: self.record(&request, &peer),
+                            token: self.token(&request),
                         };
                         match transport {
                             TransportName::Polling => self.open_polling(&request, query, client),

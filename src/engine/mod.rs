@@ -33,6 +33,7 @@ pub use directory::Directory;
 pub use handshake::{Handled, Opening, Peer};
 pub use outbox::Outbox;
 pub use query::Query;
+pub use record::token_in_query;
 pub use session::{Event, Session};
 
 use crate::http::Body;
@@ -61,6 +62,8 @@ pub struct Engine {
     is_available: AtomicBool,
     /// Headers of handshakes to keep a record of; `None` where nobody asks for records.
     recorded: Option<Box<[HeaderName]>>,
+    /// Whether somebody asks for the tokens of handshakes.
+    keeps_tokens: bool,
 }
 
 /// Packets that are always the same.
@@ -97,6 +100,7 @@ impl Engine {
             refuses_handshakes: AtomicBool::new(false),
             is_available: AtomicBool::new(true),
             recorded: None,
+            keeps_tokens: false,
         }
     }
 
@@ -104,6 +108,13 @@ impl Engine {
     #[must_use]
     pub fn recording(mut self, headers: Vec<HeaderName>) -> Self {
         self.recorded = Some(headers.into());
+        self
+    }
+
+    /// Keeps the token of each session's handshake.
+    #[must_use]
+    pub fn keeping_tokens(mut self) -> Self {
+        self.keeps_tokens = true;
         self
     }
 

@@ -1,17 +1,19 @@
-//! What is kept of the request by which a session began, for those who ask other servers about their sockets.
+//! What is kept of the request by which a session began: for those who ask other servers about their sockets, and for
+//! those who want to know whose it is.
 //!
-//! JSON in the shape of a Node server's `socket.handshake`, without `auth`, which is a socket's and not a session's.
+//! The record is JSON in the shape of a Node server's `socket.handshake`, without `auth`, which is a socket's and not a session's.
 //! Only made where there is somebody to ask, as it is the largest thing that an idle client would cost.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use hyper::header::{HeaderName, ORIGIN};
+use hyper::header::{AUTHORIZATION, HeaderName, ORIGIN};
 use hyper::{HeaderMap, Request};
 use serde_json::{Map, Value, json};
 
 use super::Engine;
 use super::handshake::Peer;
+use super::session::Session;
 
 /// Names of days and months, as JavaScript's `Date` writes them; 1970 began on a Thursday.
 const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
@@ -27,6 +29,41 @@ impl Engine {
         let kept = self.recorded.as_ref()?;
         Some(record(request.uri(), request.headers(), peer, kept))
     }
+
+    /// The token of a request, where somebody may ask for it: that of its query, else that of its `Authorization`.
+    pub(super) fn token<B>(&self, request: &Request<B>) -> Option<Box<str>> {
+        if !self.keeps_tokens {
+            return None;
+        }
+        let query = request.uri().query().unwrap_or_default();
+        token_in_query(query).or_else(|| bearer(request.headers()))
+    }
+}
+
+impl Session {
+    /// What is kept of the handshake, where somebody may ask for it: JSON without `auth`.
+    pub fn record(&self) -> Option<&Arc<str>> {
+        self.record.as_ref()
+    }
+
+    /// The token that came with the handshake, where somebody may ask for it.
+    pub fn token(&self) -> Option<&str> {
+        self.token.as_deref()
+    }
+}
+
+/// The parameter `token` of a query; where it stands twice the last one counts, as for all others. An empty one is none.
+pub fn token_in_query(query: &str) -> Option<Box<str>> {
+    let pairs = form_urlencoded::parse(query.as_bytes());
+    let token = pairs.filter(|(key, _)| key == "token").last()?.1;
+    (!token.is_empty()).then(|| token.into())
+}
+
+fn bearer(headers: &HeaderMap) -> Option<Box<str>> {
+    let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.trim().split_once(' ')?;
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then(|| token.into())
 }
 
 /// The record of a request. Of its headers those in `kept` are in it.
@@ -71,6 +108,31 @@ fn date(since: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_token_is_in_the_query_or_in_the_authorization() {
+        for (query, expected) in [
+            ("EIO=4&token=a.b.c&x=1", Some("a.b.c")),
+            ("token=a&token=b", Some("b")),
+            ("token=a%2Bb+c", Some("a+b c")),
+            ("token=a&token=", None),
+            ("Token=a", None),
+            ("", None),
+        ] {
+            assert_eq!(token_in_query(query).as_deref(), expected, "{query}");
+        }
+        for (value, expected) in [
+            ("Bearer a.b.c", Some("a.b.c")),
+            ("bearer  a.b.c ", Some("a.b.c")),
+            ("Basic a.b.c", None),
+            ("Bearer", None),
+            ("Bearer ", None),
+            ("a.b.c", None),
+        ] {
+            let headers = HeaderMap::from_iter([(AUTHORIZATION, hyper::header::HeaderValue::from_static(value))]);
+            assert_eq!(bearer(&headers).as_deref(), expected, "{value}");
+        }
+    }
 
     #[test]
     fn dates_are_written_as_javascript_does() {

@@ -76,7 +76,8 @@ pub struct Session {
     address: IpAddr,
     /// Counts the session of its address.
     pub(super) place: Option<Box<Place>>,
-    record: Option<Arc<str>>,
+    pub(super) record: Option<Arc<str>>,
+    pub(super) token: Option<Box<str>>,
     /// Counts the session.
     _counted: Lease,
 }
@@ -168,6 +169,7 @@ impl Session {
             turn: MESSAGES_PER_TURN,
             address: client.address,
             record: client.record,
+            token: client.token,
             place: client.admitted.place,
             _counted: client.admitted.session,
         })
@@ -186,11 +188,6 @@ impl Session {
     /// The client's address, behind trusted proxies.
     pub fn address(&self) -> IpAddr {
         self.address
-    }
-
-    /// What is kept of the handshake, where somebody may ask for it: JSON without `auth`.
-    pub fn record(&self) -> Option<&Arc<str>> {
-        self.record.as_ref()
     }
 
     /// The transport in use.

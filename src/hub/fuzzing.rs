@@ -118,6 +118,7 @@ impl Model<'_> {
             id: &own,
             alias: alias.as_ref(),
             rooms: &compact(&rooms),
+            user: None,
             facts: None,
         };
         let connect = Arc::new(Encoded::text(&["4connect"]));
@@ -269,8 +270,8 @@ impl Model<'_> {
             let inside = |socket: &&Socket| socket.namespace == namespace && socket.is_in(ROOMS[0]);
             let expected: Vec<_> = self.sockets.iter().filter(inside).collect();
             assert_eq!((total, ids.len()), (expected.len(), expected.len().min(5)));
-            let shown = |id: &SocketId| {
-                let is_shown = |socket: &&Socket| socket.alias.as_ref().unwrap_or(&socket.id) == id;
+            let shown = |member: &Member| {
+                let is_shown = |socket: &&Socket| *socket.alias.as_ref().unwrap_or(&socket.id) == member.id;
                 expected.iter().any(is_shown)
             };
             assert!(ids.iter().all(shown), "members are shown by the ids that others know");

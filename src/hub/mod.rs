@@ -25,7 +25,7 @@ use tokio::task::JoinHandle;
 
 pub use acks::{Acks, Asked, Reply};
 pub use delivery::{UNITS_MAX, units};
-pub use shard::{Described, Facts, Kick, Moved, MovedSocket, NewSocket};
+pub use shard::{Described, Facts, Kick, Member, Moved, MovedSocket, NewSocket};
 pub use target::{Broadcast, Except, Rooms, Sender, Target};
 
 use crate::metrics::{Metrics, Origin, Tally};
@@ -138,12 +138,12 @@ impl Hub {
         self.shard(key).rooms_of(key.slot)
     }
 
-    /// The ids that members of a room are shown by, at most `max` of them, and how many members there are.
-    pub fn members(&self, namespace: &str, room: &str, max: usize) -> (Vec<SocketId>, usize) {
-        let mut ids = Vec::new();
-        let count = |shard: &Arc<Shard>| shard.members(namespace, room, max, &mut ids);
+    /// The members of a room, at most `max` of them, and how many there are.
+    pub fn members(&self, namespace: &str, room: &str, max: usize) -> (Vec<Member>, usize) {
+        let mut members = Vec::new();
+        let count = |shard: &Arc<Shard>| shard.members(namespace, room, max, &mut members);
         let total = self.shards.iter().map(count).sum();
-        (ids, total)
+        (members, total)
     }
 
     /// Whether a room has members here.
@@ -180,6 +180,11 @@ impl Hub {
     /// The sockets in a target, with what is known of them.
     pub fn describe(&self, selection: &Selection<'_>) -> Vec<Described> {
         self.each_shard(|id, shard, found| shard.describe(id, selection, found))
+    }
+
+    /// Replaces what the application keeps with a socket, where others may ask for it.
+    pub fn set_data(&self, key: SocketKey, data: Box<str>) {
+        self.shard(key).set_data(key.slot, data);
     }
 
     /// Sends a packet to one socket, if it is still the one of this id.

@@ -55,6 +55,7 @@ impl Fixture {
             id: &id,
             alias,
             rooms: &names(rooms),
+            user: None,
             facts: None,
         };
         let key = self

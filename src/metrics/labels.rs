@@ -126,6 +126,8 @@ pub enum Refusal {
     NoRule,
     /// Redis or the backend is away, and nothing can be done without.
     Unavailable,
+    /// The socket's token is over, and no new one has come.
+    Expired,
     /// A volatile packet that a client could not take at once.
     Volatile,
 }
@@ -143,6 +145,8 @@ pub enum Action {
     Broadcast,
     /// Says who is in a room.
     Members,
+    /// Takes a new token.
+    Refresh,
     /// Answers with the arguments.
     Ack,
     /// Nothing.
@@ -172,10 +176,10 @@ label!(Upgrade { Done => "done", TimedOut => "timed_out", Failed => "failed" });
 label!(Origin { Client => "client", Cluster => "cluster" });
 label!(Refusal {
     Forbidden => "forbidden", BadRequest => "bad_request", RateLimited => "rate_limited", TooLarge => "too_large", NoRule => "no_rule",
-    Unavailable => "unavailable", Volatile => "volatile",
+    Unavailable => "unavailable", Expired => "expired", Volatile => "volatile",
 });
 label!(Action {
-    Join => "join", Leave => "leave", Publish => "publish", Broadcast => "broadcast", Members => "members", Ack => "ack", Drop => "drop",
+    Join => "join", Leave => "leave", Publish => "publish", Broadcast => "broadcast", Members => "members", Refresh => "refresh", Ack => "ack", Drop => "drop",
 });
 
 label!(Limit {

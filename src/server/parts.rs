@@ -14,6 +14,7 @@ use super::bundle::Bundle;
 use super::config::{Auto, Demo};
 use super::connection::{Complaints, Port};
 use super::{ServeError, unavailable};
+use crate::backend::Tokens;
 use crate::cluster::{Client, Cluster, Hearing, Owner, Unreachable, Way};
 use crate::engine::{self, Engine, Peer, Query};
 use crate::http::{self, Body, Lease};
@@ -25,6 +26,7 @@ use crate::ops::demo;
 use crate::ops::health::Health;
 use crate::protocol::ids::{IdGenerator, Sid};
 use crate::proxies::{Hop, Proxies};
+use crate::socketio::config::Auth;
 use crate::socketio::{self, SocketIo};
 use crate::stream::Stream;
 
@@ -92,18 +94,19 @@ impl Parts {
         if cluster.is_shared() {
             engine = engine.recording(RECORDED_HEADERS.map(HeaderName::from_static).into());
         }
+        let tokens = tokens(config)?;
+        if tokens.is_some() {
+            engine = engine.keeping_tokens();
+        }
         let engine = Arc::new(engine);
         let settings = socketio::config::Config {
             namespaces: &config.namespace,
             limits: &config.limits,
             engine: &config.engine,
         };
-        let socketio = Arc::new(SocketIo::new(
-            &settings,
-            (Arc::clone(&hub), Arc::clone(&cluster)),
-            Arc::clone(&ids),
-            Arc::clone(&metrics),
-        ));
+        let (shared, numbers) = ((Arc::clone(&hub), Arc::clone(&cluster)), Arc::clone(&metrics));
+        let socketio = SocketIo::new(&settings, shared, Arc::clone(&ids), numbers).reading(tokens);
+        let socketio = Arc::new(socketio);
         if let Some(hearing) = hearing {
             join(&cluster, hearing, &socketio, needs_redis.then_some(&engine));
         }
@@ -252,6 +255,15 @@ impl Parts {
         }
         handled.response
     }
+}
+
+/// What judges tokens, where a namespace reads them.
+fn tokens(config: &crate::config::Config) -> Result<Option<Arc<Tokens>>, ServeError> {
+    if config.namespace.iter().all(|namespace| namespace.auth != Auth::Token) {
+        return Ok(None);
+    }
+    let tokens = Tokens::new(&config.token).map_err(unavailable("tokens cannot be judged"))?;
+    Ok(Some(tokens))
 }
 
 fn has_demo(config: &crate::config::Config) -> bool {

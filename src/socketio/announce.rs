@@ -20,10 +20,14 @@ pub(super) enum Movement {
 }
 
 /// Writes who a socket is to others, as fields of an object: `"socket":"…","user":null`.
-pub(super) fn write_who(json: &mut String, shown: &str) {
+pub(super) fn write_who(json: &mut String, shown: &str, user: Option<&str>) {
     json.push_str(r#""socket":"#);
     json::write_string(json, shown);
-    json.push_str(r#","user":null"#);
+    json.push_str(r#","user":"#);
+    match user {
+        Some(user) => json::write_string(json, user),
+        None => json.push_str("null"),
+    }
 }
 
 /// Tells the other members of each room that a socket came or went; nothing where the namespace does not want that.
@@ -33,17 +37,18 @@ pub(super) fn presence(socket: &Socket, movement: Movement, rooms: &[Name]) -> B
     }
     self::movement(
         &socket.namespace,
-        socket.shown_id().as_str(),
+        (socket.shown_id().as_str(), socket.user.as_deref()),
         &socket.excepted(),
         movement,
         rooms,
     )
 }
 
-/// Tells the members of each room but `except` that the socket that is shown by this id came or went.
+/// Tells the members of each room but `except` that the socket that is shown by this id, and is this user's, came or
+/// went.
 pub(super) fn movement(
     namespace: &Name,
-    shown_id: &str,
+    (shown_id, user): (&str, Option<&str>),
     except: &Except,
     movement: Movement,
     rooms: &[Name],
@@ -58,7 +63,7 @@ pub(super) fn movement(
         json.push_str(r#","action":""#);
         json.push_str(action);
         json.push_str("\",");
-        write_who(&mut json, shown_id);
+        write_who(&mut json, shown_id, user);
         json.push_str("}]");
         Broadcast {
             namespace: Name::clone(namespace),
@@ -75,7 +80,7 @@ pub(super) fn movement(
 /// published to, where it was one.
 pub(super) fn stamp(socket: &Socket, room: Option<&str>) -> String {
     let mut json = String::from(",{");
-    write_who(&mut json, socket.shown_id().as_str());
+    write_who(&mut json, socket.shown_id().as_str(), socket.user.as_deref());
     json.push_str(r#","room":"#);
     match room {
         Some(room) => json::write_string(&mut json, room),

@@ -44,7 +44,10 @@ pub(super) struct MemberAnswers {
 type Question = (Name, CompactString);
 
 /// Sockets of other servers that came or went meanwhile.
-type Moves = Arc<Mutex<Vec<(Movement, CompactString)>>>;
+type Moves = Arc<Mutex<Vec<Move>>>;
+
+/// A socket by the id that it is shown by, and its user.
+type Move = (Movement, CompactString, Option<CompactString>);
 
 /// When it was made, and its array as written.
 type Made = (Instant, Arc<str>);
@@ -104,12 +107,12 @@ impl MemberAnswers {
     }
 
     /// A socket of another server came or went.
-    pub(super) fn moved(&self, namespace: &Name, room: &str, movement: Movement, id: &str) {
+    pub(super) fn moved(&self, namespace: &Name, room: &str, movement: Movement, (id, user): (&str, Option<&str>)) {
         let question = (Arc::clone(namespace), CompactString::from(room));
         for (_, moves) in self.moved.lock().iter().filter(|(asked, _)| *asked == question) {
             let mut moves = moves.lock();
             if moves.len() < MOVES_MAX {
-                moves.push((movement, id.into()));
+                moves.push((movement, id.into(), user.map(CompactString::from)));
             }
         }
         if matches!(movement, Movement::Leave) {
@@ -188,23 +191,20 @@ impl SocketIo {
     }
 
     /// The answer's array: members here as they are now, those of others as they were told and moved since.
-    fn members_json(
-        &self,
-        (namespace, room): &Question,
-        others: Census,
-        moves: &[(Movement, CompactString)],
-    ) -> String {
+    fn members_json(&self, (namespace, room): &Question, others: Census, moves: &[Move]) -> String {
         let (own, own_total) = self.hub.members(namespace, room, MEMBERS_MAX);
         let Census {
             mut ids,
+            mut users,
             mut total,
             partial,
         } = others;
-        for (movement, id) in moves {
+        for (movement, id, user) in moves {
             let at = ids.iter().position(|other| other == id);
             match (movement, at) {
                 (Movement::Join, None) => {
                     ids.push(id.clone());
+                    users.extend(user.clone().map(|user| (id.clone(), user)));
                     total = total.saturating_add(1);
                 }
                 (Movement::Leave, Some(at)) => {
@@ -215,11 +215,11 @@ impl SocketIo {
             }
         }
         let mut answer = String::from(r#"[{"ok":true,"members":["#);
-        let own = own.iter().map(|id| id.as_str());
-        let names = own.chain(ids.iter().map(|id| &**id)).take(MEMBERS_MAX);
-        for (index, id) in names.enumerate() {
+        let own = own.iter().map(|member| (member.id.as_str(), member.user.as_deref()));
+        let others = ids.iter().map(|id| (&**id, users.get(id).map(|user| &**user)));
+        for (index, (id, user)) in own.chain(others).take(MEMBERS_MAX).enumerate() {
             answer.push_str(if index == 0 { "{" } else { ",{" });
-            announce::write_who(&mut answer, id);
+            announce::write_who(&mut answer, id, user);
             answer.push('}');
         }
         answer.push_str(&format!(r#"],"total":{}"#, total.saturating_add(own_total as u64)));

@@ -16,6 +16,7 @@ use super::arguments::logged;
 use super::connect::private_rooms;
 use super::parser::Parser;
 use super::partial::{self, Partial};
+use super::pass::Pass;
 use super::relay::{self, Held};
 use super::rules::Rules;
 use super::values::Values;
@@ -46,7 +47,7 @@ pub(super) struct Client {
     /// What its sockets wait for.
     pub(super) waits: Option<Box<Waits>>,
     /// When a namespace must have been entered.
-    connect_by: Option<Instant>,
+    pub(super) connect_by: Option<Instant>,
     /// The client is a 1.0.0 to 1.0.2, which reads acks in an older form.
     pub(super) reads_old_acks: bool,
     /// How its packets are written.
@@ -64,6 +65,10 @@ pub(super) struct Socket {
     pub(super) id: SocketId,
     /// The id that others are shown, where knowing the real one means being able to take the session over.
     pub(super) alias: Option<SocketId>,
+    /// Who the client is, where something says so.
+    pub(super) user: Option<Name>,
+    /// What a token gave it, where its namespace reads tokens.
+    pub(super) pass: Option<Box<Pass>>,
     /// Whether its private rooms were listed when it entered.
     pub(super) lists_private_rooms: bool,
     /// What it may still send.
@@ -92,7 +97,7 @@ impl Socket {
 
     pub(super) fn values(&self) -> Values<'_> {
         Values {
-            user: None,
+            user: self.user.as_deref(),
             socket: self.shown_id().as_str(),
             namespace: &self.namespace,
         }
@@ -184,7 +189,9 @@ impl Client {
 
     fn alarm(&self) -> Option<Instant> {
         let attachments_by = self.partial.as_ref().map(|partial| partial.by());
-        [self.connect_by, attachments_by].into_iter().flatten().min()
+        let passes_by = self.sockets.iter().filter_map(|socket| socket.pass.as_ref());
+        let passes_by = passes_by.map(|pass| pass.due()).min();
+        [self.connect_by, attachments_by, passes_by].into_iter().flatten().min()
     }
 
     fn on_alarm(&mut self) -> Result<(), Reason> {
@@ -194,7 +201,7 @@ impl Client {
         }
         match &self.partial {
             Some(partial) if partial.by() <= now => Err(Reason::Malformed),
-            _ => Ok(()),
+            _ => self.expire(now),
         }
     }
 
@@ -207,7 +214,7 @@ impl Client {
     }
 
     pub(super) fn on_text(&mut self, text: String) -> Result<(), Reason> {
-        trace!(packet = loggable(&text), "received");
+        trace!(packet = loggable(&text, self.shared.tokens.is_some()), "received");
         if self.partial.is_some() {
             debug!("text instead of an attachment");
             return Err(Reason::Malformed);
@@ -294,11 +301,8 @@ impl Client {
             match self.shared.hub.take_kick(socket.key) {
                 None => index += 1,
                 Some(Kick::Socket) => {
-                    let socket = self.sockets.remove(index);
-                    let farewell = self.forget(&socket);
-                    debug!(namespace = &*socket.namespace, "kicked");
-                    self.session.send(socket::disconnect(&socket.namespace));
-                    self.send_out(farewell, relay::Reply::None);
+                    debug!(namespace = &*self.sockets[index].namespace, "kicked");
+                    self.throw_out(index);
                 }
                 Some(Kick::Session) => {
                     for socket in &self.sockets {
@@ -309,6 +313,14 @@ impl Client {
             }
         }
         Ok(())
+    }
+
+    /// Ends the socket at `index`; its client does not come back by itself.
+    pub(super) fn throw_out(&mut self, index: usize) {
+        let socket = self.sockets.remove(index);
+        let farewell = self.forget(&socket);
+        self.session.send(socket::disconnect(&socket.namespace));
+        self.send_out(farewell, relay::Reply::None);
     }
 
     /// Takes all sockets out of the hub; what is to be told of that.
@@ -372,7 +384,13 @@ pub(super) fn without_query(namespace: &str) -> &str {
     namespace.split('?').next().unwrap_or_default()
 }
 
-/// A packet for the log: cut, and without what clients connect with, which may be a secret.
-fn loggable(text: &str) -> &str {
-    if text.starts_with('0') { "0…" } else { logged(text) }
+/// A packet for the log: cut, and without what clients connect with, which may be a secret. Where tokens are read, any
+/// event may bring one: of those the name is shown.
+fn loggable(text: &str, may_hold_token: bool) -> &str {
+    if text.starts_with('0') {
+        return "0…";
+    }
+    let array = text.find('[').filter(|_| may_hold_token);
+    let name = array.and_then(|start| Some(&text[..start + text[start..].find(',')?]));
+    logged(name.unwrap_or(text))
 }

@@ -8,7 +8,10 @@ use serde::{Deserialize, Serialize};
 pub struct Namespace {
     /// Exact name (`/chat`) or pattern (`/org-*`).
     pub name: String,
-    /// Rooms joined on connect; `{socket}` and `{namespace}` are replaced.
+    /// What a client must show to enter.
+    #[serde(default)]
+    pub auth: Auth,
+    /// Rooms joined on connect; `{user}`, `{socket}` and `{namespace}` are replaced.
     #[serde(default)]
     pub rooms: Vec<String>,
     /// Patterns of the rooms that a client may join by itself.
@@ -32,6 +35,17 @@ pub struct Namespace {
     /// Rules for events, first match wins, before the built-in ones.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub event: Vec<EventRule>,
+}
+
+/// What a client must show to enter a namespace.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Auth {
+    /// Nothing.
+    #[default]
+    None,
+    /// A token.
+    Token,
 }
 
 /// One `[[namespace.event]]`.
@@ -64,6 +78,8 @@ pub enum ActionName {
     Broadcast,
     /// Says who is in the room in its first argument.
     Members,
+    /// Takes the token in its first argument.
+    Refresh,
     /// Answers with the event's own arguments.
     Ack,
     /// Nothing.
@@ -86,6 +102,7 @@ impl Namespace {
     pub fn open() -> Self {
         Self {
             name: "/".into(),
+            auth: Auth::None,
             rooms: Vec::new(),
             join: everything(),
             publish: everything(),

@@ -1,15 +1,20 @@
 //! CONNECT: who may enter which namespace, and under which id.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use compact_str::CompactString;
+use serde_json::Value;
 use tracing::debug;
 
 use super::SocketIo;
 use super::client::{Client, ROOT, Socket, without_query};
-use super::rules::{Found, Rules};
+use super::pass::{self, Pass};
+use super::rules::Rules;
 use super::waiting::Settled;
+use crate::backend::{Claims, Flaw, Judged, Verdict};
+use crate::engine;
 use crate::hub::{Facts, Name, NewSocket};
 use crate::limits::Bucket;
 use crate::metrics::Tally;
@@ -22,9 +27,19 @@ use crate::reason::Reason;
 const INVALID_NAMESPACE: &str = "Invalid namespace";
 const TOO_MANY_NAMESPACES: &str = "too many namespaces";
 const UNAVAILABLE: &str = "unavailable";
+const UNAUTHORIZED: &str = "unauthorized";
+const FORBIDDEN: &str = "forbidden";
 
 /// Time over which clients are spread that are sent away without a verdict.
 const UNAVAILABLE_JITTER: Duration = Duration::from_secs(2);
+
+/// A client that wants to enter a namespace.
+pub(super) struct Applicant {
+    namespace: Name,
+    rules: Arc<Rules>,
+    /// What it connects with, as JSON; empty for nothing.
+    auth: Box<str>,
+}
 
 /// A client on its way into a namespace. What was taken for it is given back if it does not get there.
 pub(super) struct Entrance {
@@ -32,10 +47,12 @@ pub(super) struct Entrance {
     /// It became a socket, which gives everything back itself.
     is_used: bool,
     lists_private_rooms: bool,
-    namespace: Name,
+    pub(super) namespace: Name,
     rules: Arc<Rules>,
     id: SocketId,
     alias: Option<SocketId>,
+    user: Option<Name>,
+    pass: Option<Box<Pass>>,
     rooms: Vec<CompactString>,
     facts: Option<Box<Facts>>,
 }
@@ -65,11 +82,9 @@ impl Client {
     /// Clients 1.x and 2.x are in `/` without asking, even where nothing can be done there.
     pub(super) fn connect_implicitly(&mut self) -> Result<(), Reason> {
         let name: Name = ROOT.into();
-        let rules = match self.shared.namespaces.enter(&name) {
-            Found::Namespace(rules) => rules,
-            Found::Invalid | Found::TooMany => self.shared.namespaces.nothing(),
-        };
-        self.approach(name, rules, "")
+        let rules = self.shared.namespaces.find(&name).cloned();
+        let rules = rules.unwrap_or_else(|| self.shared.namespaces.nothing());
+        self.apply(name, rules, "", "")
     }
 
     pub(super) fn on_connect(&mut self, packet: &Packet<'_>) -> Result<(), Reason> {
@@ -78,21 +93,100 @@ impl Client {
             return Err(Reason::Malformed);
         }
         let limit = self.shared.limits.namespaces_per_client;
-        if limit > 0 && self.sockets.len() >= limit {
+        if limit > 0 && self.sockets.len() + self.entering() >= limit {
             self.refuse_connect(packet.namespace, TOO_MANY_NAMESPACES);
             return Ok(());
         }
         let name: Name = packet.namespace.into();
-        match self.shared.namespaces.enter(&name) {
-            Found::Namespace(rules) => return self.approach(name, rules, packet.json),
-            Found::Invalid => self.refuse_connect(&name, INVALID_NAMESPACE),
-            Found::TooMany => self.refuse_connect(&name, TOO_MANY_NAMESPACES),
+        match self.shared.namespaces.find(&name).cloned() {
+            Some(rules) => self.apply(name, rules, packet.json, packet.query),
+            None => {
+                self.refuse_connect(&name, INVALID_NAMESPACE);
+                Ok(())
+            }
+        }
+    }
+
+    /// A client wants to enter a namespace that exists: where that reads tokens, its own is judged first.
+    fn apply(&mut self, namespace: Name, rules: Arc<Rules>, auth: &str, query: &str) -> Result<(), Reason> {
+        let tokens = self.shared.tokens.clone().filter(|_| rules.reads_tokens);
+        let applicant = Applicant {
+            namespace,
+            auth: auth.into(),
+            rules,
+        };
+        let Some(tokens) = tokens else {
+            return self.approach(applicant, None);
+        };
+        let Ok(Some(token)) = self.token(auth, query) else {
+            return self.turn_down(&applicant.namespace, UNAUTHORIZED, Flaw::Missing.as_str());
+        };
+        let verdict: Pin<Box<dyn Future<Output = Verdict> + Send>> = match tokens.judge(&token) {
+            Judged::Now(Verdict::None) => Box::pin(std::future::ready(Verdict::None)),
+            Judged::Now(verdict) => return self.on_verdict(applicant, verdict),
+            Judged::Soon(soon) => soon,
+        };
+        let namespace = Name::clone(&applicant.namespace);
+        let settled = async move {
+            let verdict = verdict.await;
+            if verdict == Verdict::None {
+                tokio::time::sleep(UNAVAILABLE_JITTER.mul_f32(rand::random())).await;
+            }
+            Settled::Judged(Box::new(applicant), verdict)
+        };
+        self.wait_for(&namespace, None, Box::pin(settled));
+        Ok(())
+    }
+
+    /// The first of the places where a token may be that holds one; an error where what it holds is none.
+    fn token(&self, auth: &str, query: &str) -> Result<Option<Box<str>>, ()> {
+        match serde_json::from_str::<Value>(auth)
+            .ok()
+            .as_ref()
+            .and_then(|auth| auth.get("token"))
+        {
+            Some(Value::String(token)) if !token.is_empty() => return Ok(Some(token.as_str().into())),
+            Some(Value::String(_) | Value::Null) | None => {}
+            Some(_) => return Err(()),
+        }
+        let in_query = engine::token_in_query(query);
+        Ok(in_query.or_else(|| self.session.token().map(Box::from)))
+    }
+
+    /// Goes on with an applicant whose token was judged.
+    pub(super) fn on_verdict(&mut self, applicant: Applicant, verdict: Verdict) -> Result<(), Reason> {
+        match verdict {
+            Verdict::Good(claims) if Pass::is_for(&claims, &applicant.namespace) => {
+                self.approach(applicant, Some(*claims))
+            }
+            Verdict::Good(_) => self.turn_down(&applicant.namespace, FORBIDDEN, "the token is for other namespaces"),
+            Verdict::Bad(flaw) => self.turn_down(&applicant.namespace, UNAUTHORIZED, flaw.as_str()),
+            Verdict::None => {
+                debug!("no verdict: the keys of tokens are not there");
+                self.turn_away(&applicant.namespace)
+            }
+        }
+    }
+
+    /// Refuses a client whose token does not let it in.
+    fn turn_down(&mut self, namespace: &Name, message: &str, why: &str) -> Result<(), Reason> {
+        debug!(namespace = without_query(namespace), why, "no entrance by this token");
+        self.refuse_connect(namespace, message);
+        if self.sockets.is_empty() {
+            // Clients 1.x and 2.x are in a namespace from the start, and had no time set.
+            let by = tokio::time::Instant::now() + self.shared.connect_timeout;
+            self.connect_by.get_or_insert(by);
         }
         Ok(())
     }
 
     /// Lets a client into a namespace as soon as everything for it can be heard.
-    fn approach(&mut self, namespace: Name, rules: Arc<Rules>, auth: &str) -> Result<(), Reason> {
+    fn approach(&mut self, applicant: Applicant, claims: Option<Claims>) -> Result<(), Reason> {
+        let Applicant { namespace, rules, auth } = applicant;
+        if !self.shared.namespaces.occupy(&namespace, &rules) {
+            self.refuse_connect(&namespace, TOO_MANY_NAMESPACES);
+            return Ok(());
+        }
         let version = self.session.version();
         let new_id = self.shared.ids.next().map_err(|error| {
             tracing::error!("{error}");
@@ -106,12 +200,17 @@ impl Client {
                 Some(SocketId::from(new_id)),
             ),
         };
+        let user: Option<Name> = claims.as_ref().map(|claims| claims.user.as_str().into());
         let values = super::values::Values {
-            user: None,
+            user: user.as_deref(),
             socket: alias.as_ref().unwrap_or(&id).as_str(),
             namespace: &namespace,
         };
-        let rooms: Vec<CompactString> = rules.rooms(&values).map(CompactString::from).collect();
+        let mut rooms: Vec<CompactString> = rules.rooms(&values).map(CompactString::from).collect();
+        rooms.extend(claims.iter().flat_map(|claims| pass::rooms(claims, &values)));
+        let mut seen = hashbrown::HashSet::<CompactString, foldhash::fast::RandomState>::default();
+        rooms.retain(|room| seen.insert(room.clone()));
+        let leeway = self.shared.tokens.as_ref().map_or(0, |tokens| tokens.leeway());
         let entrance = Entrance {
             shared: Arc::clone(&self.shared),
             is_used: false,
@@ -119,13 +218,16 @@ impl Client {
             facts: self.session.record().map(|record| {
                 Box::new(Facts {
                     record: Arc::clone(record),
-                    auth: auth.into(),
+                    auth,
+                    data: claims.as_ref().map(pass::data).unwrap_or_default(),
                 })
             }),
             namespace,
             rules,
             id,
             alias,
+            user,
+            pass: claims.map(|claims| Box::new(Pass::new(claims, leeway))),
             rooms,
         };
         let private = private_rooms(entrance.lists_private_rooms, &entrance.id, entrance.alias.as_ref());
@@ -156,6 +258,7 @@ impl Client {
             namespace: &namespace,
             id: &id,
             alias: entrance.alias.as_ref(),
+            user: entrance.user.as_ref(),
             rooms: &entrance.rooms,
             facts: entrance.facts.take(),
         };
@@ -174,6 +277,8 @@ impl Client {
             key,
             id,
             alias: entrance.alias.take(),
+            user: entrance.user.take(),
+            pass: entrance.pass.take(),
             lists_private_rooms: entrance.lists_private_rooms,
             bucket: Bucket::new(self.shared.events_limit().1, Instant::now()),
             rooms_max,
@@ -181,13 +286,13 @@ impl Client {
         Ok(())
     }
 
-    /// There is no verdict, as Redis does not let us hear the namespace. Clients come back by themselves only where their
-    /// session ends.
-    pub(super) fn turn_away(&mut self, entrance: &Entrance) -> Result<(), Reason> {
+    /// There is no verdict, as Redis does not let us hear the namespace or the keys of tokens are not there. Clients come
+    /// back by themselves only where their session ends.
+    pub(super) fn turn_away(&mut self, namespace: &Name) -> Result<(), Reason> {
         if self.sockets.is_empty() {
             return Err(Reason::Unavailable);
         }
-        self.refuse_connect(&entrance.namespace, UNAVAILABLE);
+        self.refuse_connect(namespace, UNAVAILABLE);
         Ok(())
     }
 

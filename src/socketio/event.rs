@@ -13,6 +13,7 @@ use super::client::{Client, Socket};
 use super::relay::Reply;
 use super::rules::Action;
 use super::waiting::Settled;
+use crate::backend::Verdict;
 use crate::cluster::Answer;
 use crate::hub::Broadcast;
 use crate::metrics::{self, Limit, Refusal};
@@ -31,6 +32,8 @@ pub(super) enum Outcome {
     Relay(Broadcast),
     /// Done; the answer's array as written. Others are told of it.
     Announce(Broadcasts, String),
+    /// A new token was looked at.
+    Renew(Verdict),
     /// Not done yet: what the socket sends meanwhile waits.
     Wait(Pin<Box<dyn Future<Output = Settled> + Send>>),
 }
@@ -58,10 +61,16 @@ impl Client {
         };
         let action = socket.rules.action(&name);
         let label = action.label();
-        let outcome = if is_allowed {
-            self.decide(socket, action, &name, &call)
-        } else {
+        let is_over = socket.pass.as_ref().is_some_and(|pass| pass.is_over());
+        let outcome = if !is_allowed {
             Err(self.too_fast())
+        } else if is_over && *action != Action::Refresh {
+            Err((
+                Refusal::Expired,
+                "the token has expired: send a new one by `refresh`".into(),
+            ))
+        } else {
+            self.decide(socket, action, &name, &call)
         };
         match outcome {
             Ok(Outcome::Done(answer)) => self.answer(packet, &[&answer], Box::default()),
@@ -70,10 +79,8 @@ impl Client {
                 let reply = self.receipt(index, packet.id);
                 self.send_out(Broadcasts::from_iter([broadcast]), reply);
             }
-            Ok(Outcome::Announce(broadcasts, answer)) => {
-                let answer = self.encode_answer(packet, &[&answer], Box::default());
-                self.send_out(broadcasts, answer.map_or(Reply::None, Reply::Ready));
-            }
+            Ok(Outcome::Announce(broadcasts, answer)) => self.tell(packet.namespace, packet.id, broadcasts, &answer),
+            Ok(Outcome::Renew(verdict)) => self.renew(packet.namespace, packet.id, verdict),
             Ok(Outcome::Wait(settled)) => self.wait_for(packet.namespace, packet.id, settled),
             Err((refusal, message)) => {
                 debug!(
@@ -97,12 +104,19 @@ impl Client {
             Action::Publish { echo } => self.publish(socket, call, *echo),
             Action::Broadcast { to, echo } => self.broadcast(socket, call, to, *echo),
             Action::Members => self.members(socket, call),
+            Action::Refresh => self.refresh(socket, call),
             Action::Ack => Ok(Outcome::Echo),
             Action::Drop => {
                 let message = format!("no rule does anything with the event {}", quoted(name));
                 Err((Refusal::NoRule, message))
             }
         }
+    }
+
+    /// Sends what others are to hear of an event, and then its answer.
+    pub(super) fn tell(&mut self, namespace: &str, id: Option<u64>, broadcasts: Broadcasts, answer: &str) {
+        let answer = self.ack(namespace, id, &[answer], Box::default());
+        self.send_out(broadcasts, answer.map_or(Reply::None, Reply::Ready));
     }
 
     /// Whether the socket at `index` may send one more event now.

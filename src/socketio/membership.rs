@@ -27,7 +27,7 @@ impl Client {
                 );
                 return Err((Refusal::Forbidden, message));
             }
-            if !socket.rules.may_join(room, &socket.values()) {
+            if !socket.may_join(room) {
                 let message = format!("the room {} may not be joined", quoted(room));
                 return Err((Refusal::Forbidden, message));
             }
@@ -42,18 +42,22 @@ impl Client {
         answer.push_str(r#","socket":"#);
         json::write_string(&mut answer, socket.shown_id().as_str());
         answer.push_str("}]");
-        let presence = announce::presence(socket, Movement::Join, &joined.changed);
-        let live = self.shared.cluster.joined(&socket.namespace, &joined.changed);
-        let changed = joined.changed;
+        Ok(self.joined(socket, joined.changed, answer))
+    }
+
+    /// A socket joined rooms; the answer's array follows as soon as these are heard.
+    pub(super) fn joined(&self, socket: &Socket, changed: Vec<Name>, answer: String) -> Outcome {
+        let presence = announce::presence(socket, Movement::Join, &changed);
+        let live = self.shared.cluster.joined(&socket.namespace, &changed);
         let announces = socket.rules.presence;
         if live.is_now() {
             if announces {
                 self.shared.follow(&socket.namespace, Movement::Join, &changed);
             }
-            return Ok(Outcome::Announce(presence, answer));
+            return Outcome::Announce(presence, answer);
         }
         let (shared, namespace) = (Arc::clone(&self.shared), Name::clone(&socket.namespace));
-        Ok(Outcome::Wait(Box::pin(async move {
+        Outcome::Wait(Box::pin(async move {
             if live.confirmed().await {
                 if announces {
                     shared.follow(&namespace, Movement::Join, &changed);
@@ -62,7 +66,7 @@ impl Client {
             } else {
                 Settled::NotJoined { rooms: changed }
             }
-        })))
+        }))
     }
 
     /// `leave`, rooms.
@@ -91,7 +95,7 @@ impl Client {
         let [room] = &rooms[..] else {
             return Err((Refusal::BadRequest, "members are listed for one room at a time".into()));
         };
-        let is_open = !socket.rules.members_only && socket.rules.may_join(room, &socket.values());
+        let is_open = !socket.rules.members_only && socket.may_join(room);
         let is_private = looks_like_socket_id(room);
         if !self.shared.hub.is_member(socket.key, room) && (is_private || !is_open) {
             let message = format!("the members of the room {} may not be listed", quoted(room));

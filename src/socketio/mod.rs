@@ -14,6 +14,7 @@ mod neighbours;
 mod obey;
 mod parser;
 mod partial;
+mod pass;
 mod pattern;
 mod relay;
 mod rosters;
@@ -31,6 +32,7 @@ use answers::MemberAnswers;
 use parking_lot::Mutex;
 use rosters::Rosters;
 
+use crate::backend::Tokens;
 use crate::cluster::Cluster;
 use crate::hub::Hub;
 use crate::limits;
@@ -51,6 +53,8 @@ pub struct SocketIo {
     /// Time until a client must have entered a namespace.
     connect_timeout: Duration,
     namespaces: Namespaces,
+    /// Where a namespace reads them.
+    tokens: Option<Arc<Tokens>>,
     member_answers: MemberAnswers,
     rosters: Mutex<Rosters>,
 }
@@ -72,9 +76,17 @@ impl SocketIo {
             payload_bytes_max: config.engine.max_payload.0,
             connect_timeout: config.engine.connect_timeout.0,
             namespaces: Namespaces::new(config.namespaces, config.limits.pattern_namespaces),
+            tokens: None,
             member_answers: MemberAnswers::default(),
             rosters: Mutex::new(Rosters::new()),
         }
+    }
+
+    /// Judges clients' tokens by these keys.
+    #[must_use]
+    pub fn reading(mut self, tokens: Option<Arc<Tokens>>) -> Self {
+        self.tokens = tokens;
+        self
     }
 
     /// Events a second that a socket may send, and how many at once. A rate of 0 is none.

@@ -27,6 +27,8 @@ struct Moved {
     room: String,
     action: String,
     socket: String,
+    #[serde(default)]
+    user: Option<String>,
 }
 
 impl SocketIo {
@@ -70,7 +72,8 @@ impl SocketIo {
                 _ => Movement::Leave,
             };
             let mut rosters = self.rosters.lock();
-            let is_news = rosters.announced(&broadcast.namespace, &moved.room, movement, &moved.socket);
+            let who = (&*moved.socket, moved.user.as_deref());
+            let is_news = rosters.announced(&broadcast.namespace, &moved.room, movement, who);
             let overflown = rosters.take_overflown();
             drop(rosters);
             warn_of(overflown);
@@ -78,7 +81,7 @@ impl SocketIo {
                 return;
             }
             self.member_answers
-                .moved(&broadcast.namespace, &moved.room, movement, &moved.socket);
+                .moved(&broadcast.namespace, &moved.room, movement, who);
         }
         self.hub.broadcast_foreign(broadcast);
     }
@@ -125,9 +128,11 @@ impl SocketIo {
 
     /// Tells members here who came and went elsewhere.
     fn announce_all(&self, news: impl Iterator<Item = (Name, News)>) {
-        let broadcasts = news.flat_map(|(namespace, (movement, room, id))| {
-            self.member_answers.moved(&namespace, &room, movement, &id);
-            announce::movement(&namespace, &id, &Except::default(), movement, &[Name::from(&*room)])
+        let broadcasts = news.flat_map(|(namespace, news)| {
+            let who = (&*news.id, news.user.as_deref());
+            self.member_answers.moved(&namespace, &news.room, news.movement, who);
+            let rooms = [Name::from(&*news.room)];
+            announce::movement(&namespace, who, &Except::default(), news.movement, &rooms)
         });
         self.tell(broadcasts.collect());
     }

@@ -109,7 +109,8 @@ impl SocketIo {
             return;
         }
         let except = Except::sender(moved.key, &moved.id);
-        for presence in announce::movement(namespace, moved.shown_id.as_str(), &except, movement, &moved.changed) {
+        let who = (moved.shown_id.as_str(), moved.user.as_deref());
+        for presence in announce::movement(namespace, who, &except, movement, &moved.changed) {
             let _ = self.cluster.try_broadcast(presence, Origin::Cluster, None); // nobody can wait here
         }
     }

@@ -39,7 +39,7 @@ impl Client {
         arguments::relayed_event(call.array.element(2))?;
         let forbidden = |what: &str, room: &str| Err((Refusal::Forbidden, format!("{what} {}", quoted(room))));
         for room in &rooms {
-            if !socket.rules.may_publish(room, &socket.values()) {
+            if !socket.may_publish(room) {
                 return forbidden("nothing may be published to the room", room);
             }
             if socket.rules.members_only && !self.shared.hub.is_member(socket.key, room) {

@@ -33,9 +33,16 @@ pub(super) struct Rosters {
 
 type Rooms = HashMap<CompactString, Sockets, RandomState>;
 
-type Sockets = HashMap<CompactString, Presence, RandomState>;
+type Sockets = HashMap<CompactString, Known, RandomState>;
 
 /// What is known of a socket in a room.
+#[derive(Clone, Debug)]
+struct Known {
+    presence: Presence,
+    user: Option<CompactString>,
+}
+
+/// Whether it is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Presence {
     /// It is there. Whether its own announcement has come by.
@@ -45,7 +52,14 @@ enum Presence {
 }
 
 /// What members of a room here are to be told of one socket.
-pub(super) type News = (Movement, CompactString, CompactString);
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct News {
+    pub(super) movement: Movement,
+    pub(super) room: CompactString,
+    /// The id that it is shown by.
+    pub(super) id: CompactString,
+    pub(super) user: Option<CompactString>,
+}
 
 impl Rosters {
     pub(super) fn new() -> Self {
@@ -91,7 +105,13 @@ impl Rosters {
     }
 
     /// A socket is announced: whether members here are to hear of it.
-    pub(super) fn announced(&mut self, namespace: &str, room: &str, movement: Movement, id: &str) -> bool {
+    pub(super) fn announced(
+        &mut self,
+        namespace: &str,
+        room: &str,
+        movement: Movement,
+        (id, user): (&str, Option<&str>),
+    ) -> bool {
         if self.gone.iter().any(|tag| id.starts_with(&**tag)) {
             return false;
         }
@@ -102,10 +122,11 @@ impl Rosters {
             Movement::Join => {
                 let there = Presence::There { is_told: true };
                 match sockets.get_mut(id) {
-                    Some(presence) => std::mem::replace(presence, there) != there,
+                    Some(known) => std::mem::replace(&mut known.presence, there) != there,
                     None => {
                         if self.sockets < self.sockets_max {
-                            sockets.insert(id.into(), there);
+                            let user = user.map(CompactString::from);
+                            sockets.insert(id.into(), Known { presence: there, user });
                             self.sockets += 1;
                         } else {
                             self.overflown += 1;
@@ -117,7 +138,7 @@ impl Rosters {
             Movement::Leave => {
                 let known = sockets.remove(id);
                 self.sockets -= usize::from(known.is_some());
-                known != Some(Presence::Gone)
+                known.is_none_or(|known| known.presence != Presence::Gone)
             }
         }
     }
@@ -137,11 +158,16 @@ impl Rosters {
             };
             if roster.is_again && roster.is_complete {
                 let named: hashbrown::HashSet<&CompactString, RandomState> = ids.iter().collect();
-                for (id, presence) in sockets.iter_mut() {
-                    let is_there = matches!(presence, Presence::There { .. });
+                for (id, known) in sockets.iter_mut() {
+                    let is_there = matches!(known.presence, Presence::There { .. });
                     if is_there && id.starts_with(&*roster.tag) && !named.contains(id) {
-                        *presence = Presence::Gone;
-                        news.push((Movement::Leave, room.clone(), id.clone()));
+                        known.presence = Presence::Gone;
+                        news.push(News {
+                            movement: Movement::Leave,
+                            room: room.clone(),
+                            id: id.clone(),
+                            user: known.user.clone(),
+                        });
                     }
                 }
             }
@@ -149,7 +175,8 @@ impl Rosters {
                 let there = Presence::There {
                     is_told: roster.is_again,
                 };
-                let is_known = matches!(sockets.get(id), Some(Presence::There { .. }));
+                let is_there = |known: &Known| matches!(known.presence, Presence::There { .. });
+                let is_known = sockets.get(id).is_some_and(is_there);
                 if is_known {
                     continue;
                 }
@@ -157,9 +184,19 @@ impl Rosters {
                     self.overflown += 1;
                     continue;
                 }
-                self.sockets += usize::from(sockets.insert(id.clone(), there).is_none());
+                let user = roster.users.get(id).cloned();
+                let known = Known {
+                    presence: there,
+                    user: user.clone(),
+                };
+                self.sockets += usize::from(sockets.insert(id.clone(), known).is_none());
                 if roster.is_again {
-                    news.push((Movement::Join, room.clone(), id.clone()));
+                    news.push(News {
+                        movement: Movement::Join,
+                        room: room.clone(),
+                        id: id.clone(),
+                        user,
+                    });
                 }
             }
         }
@@ -171,10 +208,17 @@ impl Rosters {
         let mut news = Vec::new();
         for (namespace, rooms) in &mut self.namespaces {
             for (room, sockets) in rooms {
-                for (id, presence) in sockets.extract_if(|id, _| id.starts_with(tag)) {
+                for (id, Known { presence, user }) in sockets.extract_if(|id, _| id.starts_with(tag)) {
                     self.sockets -= 1;
                     if presence != Presence::Gone {
-                        news.push((Name::clone(namespace), (Movement::Leave, room.clone(), id)));
+                        let (movement, room) = (Movement::Leave, room.clone());
+                        let gone = News {
+                            movement,
+                            room,
+                            id,
+                            user,
+                        };
+                        news.push((Name::clone(namespace), gone));
                     }
                 }
             }
@@ -201,6 +245,7 @@ impl Rosters {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::Users;
 
     const A: &str = "AAAA0000000000000001";
     const B: &str = "BBBB0000000000000001";
@@ -217,6 +262,7 @@ mod tests {
             tag: tag.into(),
             namespace: "/".into(),
             rooms: vec![("r".into(), ids.iter().map(|id| CompactString::from(*id)).collect())],
+            users: Users::from([(A.into(), "alice".into())]),
             is_again,
             is_complete: true,
         }
@@ -225,9 +271,9 @@ mod tests {
     fn lost(rosters: &mut Rosters, tag: &str) -> Vec<CompactString> {
         let lost = rosters.lose(tag).into_iter();
         let mut lost: Vec<_> = lost
-            .map(|(_, (movement, _, id))| {
-                assert_eq!(movement, Movement::Leave);
-                id
+            .map(|(_, news)| {
+                assert_eq!(news.movement, Movement::Leave);
+                news.id
             })
             .collect();
         lost.sort();
@@ -238,17 +284,17 @@ mod tests {
     fn the_sockets_of_a_gateway_that_died_leave_once() {
         let mut rosters = rosters();
         let second = "AAAA0000000000000002";
-        assert!(rosters.announced("/", "r", Movement::Join, A));
-        assert!(rosters.announced("/", "r", Movement::Join, B));
+        assert!(rosters.announced("/", "r", Movement::Join, (A, Some("alice"))));
+        assert!(rosters.announced("/", "r", Movement::Join, (B, None)));
         assert!(rosters.learn(&roster("AAAA", &[A, second, B], false)).is_empty());
         assert_eq!(lost(&mut rosters, "AAAA"), [A, second]);
         assert_eq!(lost(&mut rosters, "AAAA"), [""; 0]);
         for movement in [Movement::Join, Movement::Leave] {
-            assert!(!rosters.announced("/", "r", movement, A), "it is late");
+            assert!(!rosters.announced("/", "r", movement, (A, Some("alice"))), "it is late");
         }
         assert!(rosters.learn(&roster("AAAA", &[A], true)).is_empty(), "it is late");
         rosters.found("AAAA");
-        assert!(rosters.announced("/", "r", Movement::Join, A));
+        assert!(rosters.announced("/", "r", Movement::Join, (A, Some("alice"))));
         assert_eq!(lost(&mut rosters, "BBBB"), [B]);
     }
 
@@ -256,25 +302,33 @@ mod tests {
     fn who_was_there_before_is_announced_when_its_announcement_comes() {
         let mut rosters = rosters();
         assert!(rosters.learn(&roster("AAAA", &[A], false)).is_empty());
-        assert!(rosters.announced("/", "r", Movement::Join, A));
-        assert!(!rosters.announced("/", "r", Movement::Join, A));
-        assert!(rosters.announced("/", "r", Movement::Leave, A));
-        assert!(rosters.announced("/", "r", Movement::Leave, B), "known to somebody");
+        assert!(rosters.announced("/", "r", Movement::Join, (A, Some("alice"))));
+        assert!(!rosters.announced("/", "r", Movement::Join, (A, Some("alice"))));
+        assert!(rosters.announced("/", "r", Movement::Leave, (A, Some("alice"))));
+        assert!(
+            rosters.announced("/", "r", Movement::Leave, (B, None)),
+            "known to somebody"
+        );
         assert_eq!(rosters.sockets, 0);
     }
 
     #[test]
     fn what_was_missed_is_made_up_for_and_not_told_twice() {
         let mut rosters = rosters();
-        assert!(rosters.announced("/", "r", Movement::Join, A));
-        assert!(rosters.announced("/", "r", Movement::Join, B));
+        assert!(rosters.announced("/", "r", Movement::Join, (A, Some("alice"))));
+        assert!(rosters.announced("/", "r", Movement::Join, (B, None)));
         let new = "AAAA0000000000000002";
         let news = rosters.learn(&roster("AAAA", &[new], true));
-        let told = |movement, id: &str| (movement, CompactString::from("r"), CompactString::from(id));
+        let told = |movement, id: &str| News {
+            movement,
+            room: "r".into(),
+            id: id.into(),
+            user: (id == A).then(|| "alice".into()),
+        };
         assert_eq!(news, [told(Movement::Leave, A), told(Movement::Join, new)]);
         assert!(rosters.learn(&roster("AAAA", &[new], true)).is_empty());
-        assert!(!rosters.announced("/", "r", Movement::Leave, A));
-        assert!(!rosters.announced("/", "r", Movement::Join, new));
+        assert!(!rosters.announced("/", "r", Movement::Leave, (A, Some("alice"))));
+        assert!(!rosters.announced("/", "r", Movement::Join, (new, None)));
         let unsure = Roster {
             is_complete: false,
             ..roster("AAAA", &[], true)
@@ -286,8 +340,8 @@ mod tests {
     #[test]
     fn rooms_without_members_here_cost_nothing() {
         let mut rosters = rosters();
-        assert!(rosters.announced("/", "other", Movement::Join, A));
-        assert!(rosters.announced("/", "r", Movement::Join, A));
+        assert!(rosters.announced("/", "other", Movement::Join, (A, Some("alice"))));
+        assert!(rosters.announced("/", "r", Movement::Join, (A, Some("alice"))));
         assert_eq!(rosters.sockets, 1);
         rosters.forget("/", "r");
         rosters.forget("/", "r");
@@ -301,9 +355,9 @@ mod tests {
     fn sockets_beyond_the_bound_are_counted_and_announced_all_the_same() {
         let mut rosters = rosters();
         rosters.sockets_max = 1;
-        assert!(rosters.announced("/", "r", Movement::Join, A));
-        assert!(rosters.announced("/", "r", Movement::Join, B));
-        assert!(rosters.announced("/", "r", Movement::Leave, B));
+        assert!(rosters.announced("/", "r", Movement::Join, (A, Some("alice"))));
+        assert!(rosters.announced("/", "r", Movement::Join, (B, None)));
+        assert!(rosters.announced("/", "r", Movement::Leave, (B, None)));
         rosters.learn(&roster("BBBB", &[B], false));
         assert_eq!(
             (rosters.sockets, rosters.take_overflown(), rosters.take_overflown()),

@@ -6,7 +6,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 
-use super::config::{ActionName, EventRule, Namespace, Otherwise};
+use super::config::{ActionName, Auth, EventRule, Namespace, Otherwise};
 use super::pattern::{Pattern, Template};
 use super::values::Values;
 use crate::hub::Name;
@@ -32,6 +32,8 @@ pub(super) struct Rules {
     pub(super) index: Option<usize>,
     /// Whether namespaces exist through it only while somebody is in them.
     is_pattern: bool,
+    /// Whether a client must show a token.
+    pub(super) reads_tokens: bool,
     rooms: Vec<Template>,
     join: Vec<Template>,
     publish: Vec<Template>,
@@ -56,6 +58,7 @@ pub(super) enum Action {
     Publish { echo: bool },
     Broadcast { to: To, echo: bool },
     Members,
+    Refresh,
     Ack,
     Drop,
 }
@@ -69,20 +72,13 @@ pub(super) enum To {
     Room(String),
 }
 
-/// A namespace that a socket is in, or was refused for the number of those that exist.
-#[derive(Debug)]
-pub(super) enum Found {
-    Namespace(Arc<Rules>),
-    Invalid,
-    TooMany,
-}
-
 /// The built-in rules (interface.md §3).
-const BUILT_IN: [(&str, Action); 4] = [
+const BUILT_IN: [(&str, Action); 5] = [
     ("join", Action::Join),
     ("leave", Action::Leave),
     ("publish", Action::Publish { echo: false }),
     ("members", Action::Members),
+    ("refresh", Action::Refresh),
 ];
 
 impl Namespaces {
@@ -105,26 +101,24 @@ impl Namespaces {
         all
     }
 
-    /// The rules for a namespace: exact names win, then the order of the file. A namespace that exists through a
-    /// pattern is counted from here on; see [`release`](Self::release).
-    pub(super) fn enter(&self, name: &Name) -> Found {
-        let Some(rules) = self.find(name) else {
-            return Found::Invalid;
-        };
+    /// Counts one more socket in a namespace that exists through a pattern; see [`release`](Self::release). False where
+    /// there are too many such namespaces.
+    pub(super) fn occupy(&self, name: &Name, rules: &Rules) -> bool {
         if !rules.is_pattern {
-            return Found::Namespace(Arc::clone(rules));
+            return true;
         }
         let mut live = self.live.lock();
         let is_full = self.live_max > 0 && live.len() >= self.live_max;
         match live.get_mut(name) {
             Some(sockets) => *sockets += 1,
-            None if is_full => return Found::TooMany,
+            None if is_full => return false,
             None => drop(live.insert(Arc::clone(name), 1)),
         }
-        Found::Namespace(Arc::clone(rules))
+        true
     }
 
-    fn find(&self, name: &str) -> Option<&Arc<Rules>> {
+    /// The rules for a namespace: exact names win, then the order of the file.
+    pub(super) fn find(&self, name: &str) -> Option<&Arc<Rules>> {
         let by_pattern = || self.patterns.iter().find(|(pattern, _)| pattern.matches(name));
         self.exact.get(name).or_else(|| by_pattern().map(|(_, rules)| rules))
     }
@@ -160,6 +154,7 @@ impl Rules {
         let mut rules = Self {
             index: Some(index),
             is_pattern,
+            reads_tokens: namespace.auth == Auth::Token,
             rooms: templates(&namespace.rooms),
             join: templates(&namespace.join),
             publish: templates(&namespace.publish),
@@ -189,6 +184,7 @@ impl Rules {
         Self {
             index: None,
             is_pattern: false,
+            reads_tokens: false,
             rooms: Vec::new(),
             join: Vec::new(),
             publish: Vec::new(),
@@ -246,6 +242,7 @@ impl Action {
                 echo: rule.echo,
             },
             ActionName::Members => Self::Members,
+            ActionName::Refresh => Self::Refresh,
             ActionName::Ack => Self::Ack,
             ActionName::Drop => Self::Drop,
         }
@@ -258,6 +255,7 @@ impl Action {
             Self::Publish { .. } => metrics::Action::Publish,
             Self::Broadcast { .. } => metrics::Action::Broadcast,
             Self::Members => metrics::Action::Members,
+            Self::Refresh => metrics::Action::Refresh,
             Self::Ack => metrics::Action::Ack,
             Self::Drop => metrics::Action::Drop,
         }
@@ -288,10 +286,8 @@ mod tests {
     }
 
     fn enter(all: &Namespaces, name: &str) -> Option<Arc<Rules>> {
-        match all.enter(&name.into()) {
-            Found::Namespace(rules) => Some(rules),
-            Found::Invalid | Found::TooMany => None,
-        }
+        let rules = all.find(name)?;
+        all.occupy(&name.into(), rules).then(|| Arc::clone(rules))
     }
 
     #[test]
@@ -309,7 +305,7 @@ mod tests {
         let all = namespaces("[[namespace]]\nname='/*'\n[[namespace]]\nname='/exact'\n");
         let rules = enter(&all, "/a").unwrap();
         assert!(enter(&all, "/a").is_some() && enter(&all, "/b").is_some());
-        assert!(matches!(all.enter(&"/c".into()), Found::TooMany));
+        assert!(all.find("/c").is_some() && enter(&all, "/c").is_none());
         assert!(enter(&all, "/exact").is_some());
         all.release(&"/a".into(), &rules);
         assert!(enter(&all, "/c").is_none());

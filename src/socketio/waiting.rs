@@ -13,9 +13,9 @@ use tracing::debug;
 use super::announce::{Broadcasts, Movement};
 use super::arguments::quoted;
 use super::client::Client;
-use super::connect::Entrance;
+use super::connect::{Applicant, Entrance};
 use super::event::refusal_json;
-use super::relay::Reply;
+use crate::backend::Verdict;
 use crate::engine::Event;
 use crate::hub::Name;
 use crate::metrics::{Limit, Refusal};
@@ -27,8 +27,12 @@ const PACKETS_MAX: usize = 64;
 
 /// What came of what a socket waited for.
 pub(super) enum Settled {
+    /// Its token was looked at.
+    Judged(Box<Applicant>, Verdict),
     /// It may enter its namespace, or not.
     Entrance(Box<Entrance>, bool),
+    /// A new token was looked at.
+    Renewed(Verdict),
     /// Done; the answer's array as written. Others are told of it.
     Done { presence: Broadcasts, answer: String },
     /// The rooms cannot be heard: the socket leaves them again.
@@ -120,6 +124,13 @@ impl Client {
         });
     }
 
+    /// How many wait to enter a namespace.
+    pub(super) fn entering(&self) -> usize {
+        let waits = self.waits.as_deref().map_or(&[][..], |waits| &waits.waits);
+        let is_in = |wait: &&Wait| self.sockets.iter().any(|socket| socket.namespace == wait.namespace);
+        waits.iter().filter(|wait| !is_in(wait)).count()
+    }
+
     /// Keeps a packet for a socket that waits. `None` where it was kept, or refused; else it is to be done now.
     pub(super) fn defer<'a>(
         &mut self,
@@ -201,8 +212,13 @@ impl Client {
     /// Goes on with what was settled.
     pub(super) fn on_settled(&mut self, namespace: &Name, id: Option<u64>, settled: Settled) -> Result<(), Reason> {
         let (presence, json) = match settled {
+            Settled::Judged(applicant, verdict) => return self.on_verdict(*applicant, verdict),
             Settled::Entrance(entrance, true) => return self.enter(*entrance),
-            Settled::Entrance(entrance, false) => return self.turn_away(&entrance),
+            Settled::Entrance(entrance, false) => return self.turn_away(&entrance.namespace),
+            Settled::Renewed(verdict) => {
+                self.renew(namespace, id, verdict);
+                return Ok(());
+            }
             Settled::Done { presence, answer } => (presence, answer),
             Settled::NotJoined { rooms } => {
                 self.leave_again(namespace, &rooms);
@@ -212,8 +228,7 @@ impl Client {
                 (Broadcasts::new(), refusal_json(Refusal::Unavailable, &message))
             }
         };
-        let answer = self.ack(namespace, id, &[&json], Box::default());
-        self.send_out(presence, answer.map_or(Reply::None, Reply::Ready));
+        self.tell(namespace, id, presence, &json);
         Ok(())
     }
 

@@ -7,6 +7,7 @@ use crate::cluster_nodes::{gateways, sees, settings};
 use crate::gateway::TestGateway;
 use crate::observed::Observed;
 use crate::redis_server::TestRedis;
+use crate::tokens;
 
 fn with_presence(redis: &TestRedis, heartbeat: &str) -> String {
     settings(redis, heartbeat) + "[[namespace]]\nname = \"/\"\npresence = true\n"
@@ -195,4 +196,48 @@ async fn who_moves_while_members_are_counted_is_counted_as_announced() {
     assert_eq!(listed, [&json!(asking_id), &json!(coming_id)], "{answer}");
     assert_eq!(answer["total"], 2, "{answer}");
     assert_eq!(answer["partial"].as_array().map(Vec::len), Some(1), "{answer}");
+}
+
+#[tokio::test]
+async fn users_are_known_on_all_gateways() {
+    let redis = TestRedis::start().await;
+    let settings = settings(&redis, "100ms")
+        + &format!(
+            "[token]\nsecrets = [\"{}\"]\n[[namespace]]\nname = \"/\"\nauth = \"token\"\njoin = [\"r\"]\npresence = true\n",
+            tokens::SECRET
+        );
+    let mut gateways = gateways(2, &settings).await;
+    let user = async |gateway: &TestGateway, name: &str| {
+        let query = format!("&token={}", tokens::token(name, &json!({})));
+        let mut client = Client::open_with(gateway, Transport::WebSocket, 4, &query).await;
+        client.enter("/").await;
+        let answer = client.does(json!(["join", "r"])).await;
+        (client, answer["socket"].as_str().unwrap().to_owned())
+    };
+    // One who was there before and is told of in answers alone, one who comes and is announced.
+    let (early, early_id) = user(&gateways[1], "early").await;
+    let (mut watcher, own) = user(&gateways[0], "watcher").await;
+    let (late, late_id) = user(&gateways[1], "late \"l\"").await;
+    let heard = |action: &str, id: &str, user: &str| json!(["presence", {"room": "r", "action": action, "socket": id, "user": user}]);
+    watcher.hears(heard("join", &late_id, "late \"l\"")).await;
+    let answer = watcher.does(json!(["members", "r"])).await;
+    let mut members = answer["members"].as_array().unwrap().clone();
+    members.sort_by_key(|member| member["user"].to_string());
+    let expected = [
+        (early_id.as_str(), "early"),
+        (&late_id, "late \"l\""),
+        (&own, "watcher"),
+    ];
+    assert_eq!(members, expected.map(|(id, user)| json!({"socket": id, "user": user})));
+    gateways.remove(1).stop_now();
+    let mut gone = [watcher.event().await, watcher.event().await];
+    gone.sort_by_key(|event| event[1]["user"].to_string());
+    assert_eq!(
+        gone,
+        [
+            heard("leave", &early_id, "early"),
+            heard("leave", &late_id, "late \"l\"")
+        ]
+    );
+    drop((early, late));
 }

@@ -15,7 +15,13 @@ use crate::observed::Observed;
 const CANARY: &str = "canary";
 
 /// What is no secret, and must be found, or the test looks in the wrong place.
-const WITNESS: &str = "a-room-that-was-asked-for";
+const WITNESS: &str = "an-event-that-was-sent";
+
+/// A token whose signature is the canary in base64.
+const TOKEN: &str = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJjYW5hcnkifQ.Y2FuYXJ5Y2FuYXJ5Y2FuYXJ5";
+
+/// The canary in base64.
+const ENCODED: &str = "Y2FuYXJ5";
 
 const SETTINGS: &str = r#"
 [admin]
@@ -32,6 +38,11 @@ stamp = true
 join = ["a-*"]
 [[namespace]]
 name = "/chat"
+[token]
+secrets = ["canary-token-secret-0123456789-0123456789", "canary-token-short"]
+[[namespace]]
+name = "/vip"
+auth = "token"
 "#;
 
 /// A request with a secret wherever one can stand.
@@ -115,7 +126,14 @@ async fn enter(gateway: &TestGateway, answers: &mut Answers) {
             let refused = format!(r#"44{name},{{"message":"Invalid namespace"}}"#);
             assert_eq!(client.text().await, refused);
         }
-        answers.0.push(client.call(json!(["join", WITNESS])).await.to_string());
+        for auth in [TOKEN, "canary-token", "a.canary.b"] {
+            client.send(&format!(r#"40/vip,{{"token":"{auth}"}}"#)).await;
+            answers.0.push(client.text().await);
+        }
+        client.send("40/vip,").await; // by the query
+        answers.0.push(client.text().await);
+        answers.0.push(client.call(json!(["refresh", TOKEN])).await.to_string());
+        answers.0.push(client.call(json!(["join", "a-room"])).await.to_string());
         let mut old = Client::join(gateway, transport, 3).await;
         old.send("40/chat?token=canary-namespace").await;
         answers.0.push(old.text().await);
@@ -145,7 +163,8 @@ async fn enter(gateway: &TestGateway, answers: &mut Answers) {
             Packet::Binary(b"canary-attachment".to_vec()),
         ])
         .await;
-    client.does(json!(["join", WITNESS])).await;
+    client.does(json!(["join", "a-room"])).await;
+    client.is_refused(json!([WITNESS]), "no_rule", WITNESS).await;
 }
 
 #[tokio::test]
@@ -167,6 +186,7 @@ async fn no_secret_is_ever_written_down() {
         }
         for line in log.lines().chain(answers.0.iter().map(String::as_str)) {
             assert!(!line.to_lowercase().contains(CANARY), "{format}: {line}");
+            assert!(!line.contains(ENCODED), "{format}: {line}");
         }
     }
 }
@@ -180,6 +200,8 @@ fn check_prints_no_secret() {
         (SETTINGS.replace("keys = [", "keys = [1, "), false),
         (SETTINGS.replace("\"canary-short\"", "\"\""), false),
         (SETTINGS.replace("keys =", "kyes ="), false),
+        (SETTINGS.replace("secrets = [", "secrets = [1, "), false),
+        (SETTINGS.replace("\"canary-token-short\"", "\"\""), false),
     ] {
         std::fs::write(&path, &settings).unwrap();
         let output = Command::new(env!("CARGO_BIN_EXE_roomcast"))

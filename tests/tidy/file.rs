@@ -22,7 +22,11 @@ impl File {
     }
 
     pub(crate) fn is_test(&self) -> bool {
-        self.path.starts_with("tests/") || self.path.ends_with("/tests.rs") || self.path.ends_with("/fuzzing.rs")
+        let path = &self.path;
+        path.starts_with("tests/")
+            || path.contains("/tests/")
+            || path.ends_with("/tests.rs")
+            || path.ends_with("/fuzzing.rs")
     }
 
     /// The words; in a file of tests, all of them are test.

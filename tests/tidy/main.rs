@@ -56,10 +56,10 @@ const MODULES: [(&str, &[&str], &str); 5] = [
 ];
 
 /// Crates that only some files may name.
-const CRATES: [(&str, &[&str], &str); 20] = [
+const CRATES: [(&str, &[&str], &str); 23] = [
     (
         "anyhow",
-        &["src/main.rs", "src/cli.rs"],
+        &["src/main.rs", "src/cli/"],
         "errors below are enums or sentences",
     ),
     (
@@ -67,7 +67,7 @@ const CRATES: [(&str, &[&str], &str); 20] = [
         &["src/engine/outbox.rs"],
         "one place wakes a session's task",
     ),
-    ("clap", &["src/cli.rs"], "the command line is one file"),
+    ("clap", &["src/cli/mod.rs"], "the command line is one file"),
     (
         "fastwebsockets",
         &["src/engine/websocket.rs"],
@@ -88,6 +88,7 @@ const CRATES: [(&str, &[&str], &str); 20] = [
     (
         "hyper_util",
         &[
+            "src/backend/fetch.rs",
             "src/cluster/forward/",
             "src/engine/tests.rs",
             "src/engine/websocket.rs",
@@ -97,6 +98,7 @@ const CRATES: [(&str, &[&str], &str); 20] = [
         "sockets go in at one place a port and come out at one; tests echo",
     ),
     ("indexmap", &["src/hub/"], "members of rooms"),
+    ("jsonwebtoken", &["src/backend/"], "tokens are one module's business"),
     ("ipnet", &["src/config/", "src/proxies.rs"], "trusted proxies"),
     (
         "prometheus",
@@ -104,6 +106,11 @@ const CRATES: [(&str, &[&str], &str); 20] = [
         "every number that we count is in one struct",
     ),
     ("rlimit", &["src/server/mod.rs"], "the process's limits are raised once"),
+    (
+        "rustls_native_certs",
+        &["src/backend/fetch.rs"],
+        "what is fetched is fetched in one place",
+    ),
     (
         "sd_notify",
         &["src/server/supervisor.rs"],
@@ -124,6 +131,11 @@ const CRATES: [(&str, &[&str], &str); 20] = [
             "src/stream.rs",
         ],
         "options of sockets where they are made and ended; small buffers in tests",
+    ),
+    (
+        "tokio_rustls",
+        &["src/backend/fetch.rs"],
+        "what is fetched is fetched in one place",
     ),
     ("strsim", &["src/config/"], "\"did you mean\""),
     (

@@ -37,10 +37,21 @@ pub struct NewSocket<'a> {
     pub id: &'a SocketId,
     /// The id that others are shown, where that is another one.
     pub alias: Option<&'a SocketId>,
+    /// Who the client is, where something says so.
+    pub user: Option<&'a Name>,
     /// Rooms that it is in from the start.
     pub rooms: &'a [CompactString],
     /// What other servers are told of it, where there are others.
     pub facts: Option<Box<Facts>>,
+}
+
+/// A member of a room, as other clients see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// The id that it is shown by.
+    pub id: SocketId,
+    /// Who the client is, where something says so.
+    pub user: Option<Name>,
 }
 
 /// What a join or a leave came to.
@@ -69,6 +80,7 @@ struct Socket {
     namespace: Name,
     id: SocketId,
     alias: Option<SocketId>,
+    user: Option<Name>,
     rooms: Vec<Name>,
     union: u64,
     kick: Option<Kick>,
@@ -95,6 +107,7 @@ impl Shard {
             namespace: Arc::clone(new.namespace),
             id: new.id.clone(),
             alias: new.alias.cloned(),
+            user: new.user.cloned(),
             rooms: Vec::new(),
             union: 0,
             kick: None,
@@ -172,8 +185,8 @@ impl Shard {
         self.0.lock().rooms_of(slot)
     }
 
-    /// Adds the shown ids of a room's members to `ids`, up to `max` in all, and returns how many members there are.
-    pub(super) fn members(&self, namespace: &str, room: &str, max: usize, ids: &mut Vec<SocketId>) -> usize {
+    /// Adds a room's members to `members`, up to `max` in all, and returns how many there are.
+    pub(super) fn members(&self, namespace: &str, room: &str, max: usize, members: &mut Vec<Member>) -> usize {
         let state = self.0.lock();
         let Some(namespace) = state.namespaces.get(namespace) else {
             return 0;
@@ -181,9 +194,12 @@ impl Shard {
         let mut count = 0;
         for slot in namespace.slots(room) {
             count += 1;
-            if ids.len() < max {
+            if members.len() < max {
                 let socket = &state.sockets[slot as usize];
-                ids.push(socket.alias.as_ref().unwrap_or(&socket.id).clone());
+                members.push(Member {
+                    id: socket.alias.as_ref().unwrap_or(&socket.id).clone(),
+                    user: socket.user.clone(),
+                });
             }
         }
         count

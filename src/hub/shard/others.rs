@@ -21,6 +21,8 @@ pub struct Facts {
     pub record: Arc<str>,
     /// What it connected with, as JSON; empty for nothing.
     pub auth: Box<str>,
+    /// What the application keeps with it, as JSON; empty for nothing.
+    pub data: Box<str>,
 }
 
 /// A socket as others see it.
@@ -47,6 +49,8 @@ pub struct MovedSocket {
     pub id: SocketId,
     /// The id that other clients are shown.
     pub shown_id: SocketId,
+    /// Who the client is, where something says so.
+    pub user: Option<Name>,
     /// Rooms that it is in now and was not before, or the other way round.
     pub changed: Vec<Name>,
 }
@@ -112,6 +116,17 @@ impl Shard {
         }
     }
 
+    pub(in crate::hub) fn set_data(&self, slot: u32, data: Box<str>) {
+        let mut state = self.0.lock();
+        if let Some(facts) = state
+            .sockets
+            .get_mut(slot as usize)
+            .and_then(|socket| socket.facts.as_mut())
+        {
+            facts.data = data;
+        }
+    }
+
     /// Puts a packet into one socket's outbox; the outbox, where it must be flushed.
     pub(in crate::hub) fn send(
         &self,
@@ -133,6 +148,7 @@ impl State {
             key: SocketKey { shard, slot },
             id: socket.id.clone(),
             shown_id: socket.alias.as_ref().unwrap_or(&socket.id).clone(),
+            user: socket.user.clone(),
             changed,
         })
     }

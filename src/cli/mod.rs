@@ -2,18 +2,20 @@
 //!
 //! The only module that names clap. Output for people goes to stderr, data to stdout.
 
+mod health;
+
 use std::fmt::Display;
-use std::io::{ErrorKind, Read, Write, stdout};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::io::{ErrorKind, Write, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
 use clap::{Args, CommandFactory, Parser, Subcommand, error::ErrorKind as Usage};
 
+use crate::backend::Grant;
 use crate::config::{Config, Flag, Loaded, Problems, Sources};
 use crate::server::{self, Ended, ServeError};
+use crate::units::Span;
+use health::{ask_readiness, host_of};
 
 /// `health`: the node is not ready, or not there.
 const NOT_READY: u8 = 1;
@@ -32,12 +34,6 @@ const ADMIN_URL: &str = "http://127.0.0.1:3001";
 
 /// Names another admin listener.
 const ADMIN_VARIABLE: &str = "ROOMCAST_ADMIN";
-
-/// How long `health` waits for the whole answer.
-const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// The most that `health` reads of an answer.
-const HEALTH_BYTES_MAX: u64 = 64 * 1024;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -59,6 +55,13 @@ Examples:
   roomcast check                              the same for the environment alone
 
 Exit codes: 0 fine (there may be warnings), 64 there are errors.";
+
+const TOKEN_EXAMPLES: &str = "\
+Examples:
+  roomcast token -c roomcast.toml --user alice                              good for an hour
+  roomcast token -c roomcast.toml --user alice --room news --join 'chat-*'  may do more than its namespace says
+
+Prints the token. Exit codes: 0 done, 64 wrong usage or configuration.";
 
 const HEALTH_EXAMPLES: &str = "\
 Examples:
@@ -87,6 +90,9 @@ enum Command {
     Check(Settings),
     /// Print the commented default configuration
     Config,
+    /// Sign a token with the first of token.secrets, for trying things out
+    #[command(after_help = TOKEN_EXAMPLES)]
+    Token(Box<Wishes>),
     /// Ask a running node whether it is ready, for a container's health check
     #[command(after_help = HEALTH_EXAMPLES)]
     Health {
@@ -94,6 +100,28 @@ enum Command {
         #[arg(long, value_name = "URL")]
         admin: Option<String>,
     },
+}
+
+/// What a token is to say.
+#[derive(Args)]
+struct Wishes {
+    /// Whose it is: the claim `sub`
+    #[arg(long, value_name = "USER")]
+    user: String,
+    /// Room to be in from the start; several times for several
+    #[arg(long, value_name = "ROOM")]
+    room: Vec<String>,
+    /// Pattern of rooms that may be joined
+    #[arg(long, value_name = "PATTERN")]
+    join: Vec<String>,
+    /// Pattern of rooms that may be published to
+    #[arg(long, value_name = "PATTERN")]
+    publish: Vec<String>,
+    /// How long it is good for
+    #[arg(long, value_name = "TIME", default_value = "1h")]
+    ttl: Span,
+    #[command(flatten)]
+    settings: Settings,
 }
 
 /// Where settings come from.
@@ -130,6 +158,7 @@ pub fn run() -> ExitCode {
         None => serve(&outer),
         Some(Command::Serve(settings)) => serve(&settings.or(outer)),
         Some(Command::Check(settings)) => check(&settings.or(outer)),
+        Some(Command::Token(wishes)) => token(*wishes, outer),
         Some(Command::Config | Command::Health { .. }) if outer.is_any() => {
             let message = "settings belong to the commands `serve` and `check`";
             explain(&CommandLine::command().error(Usage::ArgumentConflict, message))
@@ -193,6 +222,33 @@ impl Settings {
             environment: std::env::vars_os().collect(),
             flags: self.flags(),
         })
+    }
+}
+
+/// Prints a token.
+fn token(wishes: Wishes, outer: Settings) -> ExitCode {
+    let loaded = match wishes.settings.or(outer).load() {
+        Ok(loaded) => loaded,
+        Err(problems) => return refuse(&problems),
+    };
+    let config = loaded.config.token;
+    let Some(secret) = config.secrets.first() else {
+        let message = "token.secrets is empty: there is nothing to sign a token with (--config names a file)";
+        complain(&message);
+        return ExitCode::from(USAGE);
+    };
+    let grant = Grant {
+        rooms: wishes.room,
+        join: wishes.join,
+        publish: wishes.publish,
+        ..Grant::default()
+    };
+    match config.sign(secret, &wishes.user, wishes.ttl.0, &grant) {
+        Ok(token) => print(&format!("{token}\n")),
+        Err(message) => {
+            complain(&message);
+            ExitCode::from(USAGE)
+        }
     }
 }
 
@@ -285,68 +341,6 @@ fn health(admin: Option<String>) -> ExitCode {
     }
 }
 
-/// `HOST:PORT` of a URL such as `http://HOST:PORT/`.
-fn host_of(url: &str) -> Option<String> {
-    let host = url.strip_prefix("http://")?;
-    let host = host.strip_suffix('/').unwrap_or(host);
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);
-    if host.is_empty() || !host.chars().all(is_plain) {
-        return None;
-    }
-    let has_port = host.rsplit_once(':').is_some_and(|(_, port)| !port.contains(']'));
-    Some(if has_port {
-        host.to_owned()
-    } else {
-        format!("{host}:80")
-    })
-}
-
-/// `GET /readyz`: the status and the body.
-fn ask_readiness(host: &str) -> anyhow::Result<(u16, String)> {
-    let deadline = Instant::now() + HEALTH_TIMEOUT;
-    let addresses = host.to_socket_addrs().with_context(|| format!("cannot find {host}"))?;
-    let mut connected = None;
-    for address in addresses {
-        connected = Some(TcpStream::connect_timeout(&address, left(deadline)?));
-        if matches!(connected, Some(Ok(_))) {
-            break;
-        }
-    }
-    let connected = connected.with_context(|| format!("cannot find {host}"))?;
-    let mut stream = connected.with_context(|| format!("nothing answers at {host}"))?;
-    stream.set_write_timeout(Some(left(deadline)?))?;
-    write!(
-        stream,
-        "GET /readyz HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
-    )?;
-    let mut answer = Vec::new();
-    let mut buffer = [0; 4096];
-    while (answer.len() as u64) < HEALTH_BYTES_MAX {
-        stream.set_read_timeout(Some(left(deadline)?))?;
-        match stream.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(count) => answer.extend_from_slice(&buffer[..count]),
-            Err(error) => bail!("no answer from {host}: {error}"),
-        }
-    }
-    let answer = String::from_utf8_lossy(&answer);
-    let status = answer
-        .strip_prefix("HTTP/1.")
-        .and_then(|rest| rest.get(2..5)?.parse().ok())
-        .with_context(|| format!("{host} does not speak HTTP"))?;
-    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-    Ok((status, body.trim().to_owned()))
-}
-
-/// The time until `deadline`.
-fn left(deadline: Instant) -> anyhow::Result<Duration> {
-    let left = deadline.saturating_duration_since(Instant::now());
-    if left.is_zero() {
-        bail!("no answer within {HEALTH_TIMEOUT:?}");
-    }
-    Ok(left)
-}
-
 /// Writes data to stdout.
 fn print(text: &str) -> ExitCode {
     match stdout().write_all(text.as_bytes()).and_then(|()| stdout().flush()) {
@@ -390,23 +384,6 @@ mod tests {
             };
             assert_eq!(settings.listen, ["1:1"]);
             assert_eq!(settings.config, Some("x.toml".into()));
-        }
-    }
-
-    #[test]
-    fn the_host_of_an_admin_url_is_found() {
-        for (url, expected) in [
-            ("http://127.0.0.1:3001", Some("127.0.0.1:3001")),
-            ("http://[::1]:3001/", Some("[::1]:3001")),
-            ("http://[::1]", Some("[::1]:80")),
-            ("http://gateway", Some("gateway:80")),
-            ("https://gateway", None),
-            ("http://gateway/admin", None),
-            ("http://", None),
-            ("127.0.0.1:3001", None),
-            ("http://a\r\nb:1", None),
-        ] {
-            assert_eq!(host_of(url).as_deref(), expected, "{url}");
         }
     }
 }

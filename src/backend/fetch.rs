@@ -1,0 +1,96 @@
+//! One GET of a small document, by http or https.
+//!
+//! Redirects are not followed: what is asked for is what the operator wrote down.
+
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::client::conn::http1;
+use hyper::header::{ACCEPT, HOST, USER_AGENT};
+use hyper::{Request, StatusCode, Uri};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+use crate::http;
+
+/// Time for the whole of it.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// TLS with the authorities that this system trusts; what is wrong with them otherwise.
+static TLS: LazyLock<Result<Arc<ClientConfig>, String>> = LazyLock::new(|| {
+    let mut roots = RootCertStore::empty();
+    let (added, _) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if added == 0 {
+        return Err("this system trusts no certificate authority (the package ca-certificates)".into());
+    }
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(Arc::new(config))
+});
+
+/// Gets a document of at most `bytes_max` bytes; the error ends a sentence that begins with its address.
+pub(super) async fn get(uri: &Uri, bytes_max: usize) -> Result<Bytes, String> {
+    let got = tokio::time::timeout(PATIENCE, get_in_time(uri, bytes_max)).await;
+    got.unwrap_or_else(|_| Err(format!("did not answer in {} seconds", PATIENCE.as_secs())))
+}
+
+async fn get_in_time(uri: &Uri, bytes_max: usize) -> Result<Bytes, String> {
+    let host = uri.host().unwrap_or_default();
+    let is_secure = uri.scheme_str() == Some("https");
+    let port = uri.port_u16().unwrap_or(if is_secure { 443 } else { 80 });
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let stream = TcpStream::connect((bare, port)).await;
+    let stream = stream.map_err(|error| format!("cannot be reached: {error}"))?;
+    if !is_secure {
+        return ask(stream, uri, bytes_max).await;
+    }
+    let config = TLS.as_ref().map_err(Clone::clone)?;
+    let name = ServerName::try_from(bare.to_owned()).map_err(|_| "has no name that TLS knows".to_owned())?;
+    let stream = TlsConnector::from(Arc::clone(config)).connect(name, stream).await;
+    let stream = stream.map_err(|error| format!("is not trusted: {error}"))?;
+    ask(stream, uri, bytes_max).await
+}
+
+async fn ask(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    uri: &Uri,
+    bytes_max: usize,
+) -> Result<Bytes, String> {
+    let broken = |error: hyper::Error| format!("broke off: {error}");
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+    let target = uri.path_and_query().map_or("/", |target| target.as_str());
+    let authority = uri.authority().map_or("", |authority| authority.as_str());
+    let request = Request::get(target)
+        .header(HOST, authority)
+        .header(ACCEPT, "application/json")
+        .header(USER_AGENT, concat!("roomcast/", env!("CARGO_PKG_VERSION")))
+        .body(http::body(Bytes::new()))
+        .map_err(|error| format!("cannot be asked: {error}"))?;
+    let answer = async {
+        let response = sender.send_request(request).await.map_err(broken)?;
+        match response.status() {
+            StatusCode::OK => http::read_body(response.into_body(), bytes_max)
+                .await
+                .map_err(|error| error.to_string()),
+            status => Err(format!("answers {status}")),
+        }
+    };
+    tokio::pin!(answer, connection);
+    // Without a task of its own, nothing is left of it when time is up.
+    tokio::select! {
+        answer = &mut answer => answer,
+        ended = &mut connection => match ended {
+            Ok(()) => answer.await,
+            Err(error) => Err(broken(error)),
+        },
+    }
+}
