@@ -217,9 +217,10 @@ fn remote(socket: &Described) -> RemoteSocket {
         id: socket.id.as_str().into(),
         handshake,
         rooms: all_rooms(socket),
-        data: match &socket.facts {
-            Some(facts) if !facts.data.is_empty() => facts.data.clone().into(),
-            _ => "{}".into(),
+        data: if socket.data.is_empty() {
+            "{}".into()
+        } else {
+            socket.data.clone().into()
         },
     }
 }

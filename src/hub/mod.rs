@@ -25,8 +25,8 @@ use tokio::task::JoinHandle;
 
 pub use acks::{Acks, Asked, Reply};
 pub use delivery::{UNITS_MAX, units};
-pub use shard::{Described, Facts, Kick, Member, Moved, MovedSocket, NewSocket};
-pub use target::{Broadcast, Except, Rooms, Sender, Target};
+pub use shard::{Described, Facts, Kick, Member, Moved, MovedSocket, NewSocket, Source};
+pub use target::{Broadcast, Except, Rooms, Sender, Target, is_reserved, user_room};
 
 use crate::metrics::{Metrics, Origin, Tally};
 use crate::protocol::encoded::Encoded;
@@ -182,9 +182,19 @@ impl Hub {
         self.each_shard(|id, shard, found| shard.describe(id, selection, found))
     }
 
-    /// Replaces what the application keeps with a socket, where others may ask for it.
-    pub fn set_data(&self, key: SocketKey, data: Box<str>) {
-        self.shard(key).set_data(key.slot, data);
+    /// What the application keeps with a socket, as JSON; empty for nothing, and where the socket is gone.
+    pub fn data(&self, key: SocketKey, id: &SocketId) -> Box<str> {
+        self.shard(key).data(key.slot, id)
+    }
+
+    /// Replaces what the application keeps with a socket.
+    pub fn set_data(&self, key: SocketKey, id: &SocketId, data: Box<str>) {
+        self.shard(key).set_data(key.slot, id, data);
+    }
+
+    /// How many sockets of a user are in a namespace here.
+    pub fn sockets_of(&self, namespace: &str, user: &str) -> usize {
+        self.shards.iter().map(|shard| shard.sockets_of(namespace, user)).sum()
     }
 
     /// Sends a packet to one socket, if it is still the one of this id.

@@ -30,7 +30,7 @@ use super::redis::Redis;
 use super::routes::{Line, Routes};
 use super::subscriptions::{Confirmation, Purpose, Table};
 use super::wire;
-use crate::hub::{Broadcast, Hub, Reservation, Target, UNITS_MAX, units};
+use crate::hub::{Broadcast, Hub, Reservation, Target, UNITS_MAX, is_reserved, units};
 use crate::metrics::{Metrics, Origin};
 use crate::protocol::ids::IdGenerator;
 
@@ -331,7 +331,11 @@ impl Relay {
         let namespace = &*broadcast.namespace;
         let mut heard_by = None;
         let channel = match &broadcast.target {
-            Target::Rooms(rooms) if let [room] = rooms.as_slice() => {
+            // Users' rooms have no channels, as nobody is told who comes to them.
+            Target::Rooms(rooms)
+                if let [room] = rooms.as_slice()
+                    && !is_reserved(room) =>
+            {
                 heard_by = self.routes.pattern(namespace, room);
                 self.routes.room(namespace, room)
             }
