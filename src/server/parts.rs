@@ -26,7 +26,6 @@ use crate::ops::demo;
 use crate::ops::health::Health;
 use crate::protocol::ids::{IdGenerator, Sid};
 use crate::proxies::{Hop, Proxies};
-use crate::socketio::config::Auth;
 use crate::socketio::{self, SocketIo};
 use crate::stream::Stream;
 
@@ -259,7 +258,7 @@ impl Parts {
 
 /// What judges tokens, where a namespace reads them.
 fn tokens(config: &crate::config::Config) -> Result<Option<Arc<Tokens>>, ServeError> {
-    if config.namespace.iter().all(|namespace| namespace.auth != Auth::Token) {
+    if !config.namespace.iter().any(|namespace| namespace.auth.reads_tokens()) {
         return Ok(None);
     }
     let tokens = Tokens::new(&config.token).map_err(unavailable("tokens cannot be judged"))?;

@@ -6,7 +6,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 
-use super::config::{ActionName, Auth, EventRule, Namespace, Otherwise};
+use super::config::{ActionName, EventRule, Namespace, Otherwise};
 use super::pattern::{Pattern, Template};
 use super::values::Values;
 use crate::hub::Name;
@@ -154,7 +154,7 @@ impl Rules {
         let mut rules = Self {
             index: Some(index),
             is_pattern,
-            reads_tokens: namespace.auth == Auth::Token,
+            reads_tokens: namespace.auth.reads_tokens(),
             rooms: templates(&namespace.rooms),
             join: templates(&namespace.join),
             publish: templates(&namespace.publish),
