@@ -6,6 +6,7 @@ mod arguments;
 mod client;
 pub mod config;
 mod connect;
+mod consult;
 mod event;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
@@ -21,6 +22,7 @@ mod rosters;
 mod rules;
 mod values;
 mod waiting;
+mod webhooks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +35,7 @@ use parking_lot::Mutex;
 use rosters::Rosters;
 
 use crate::backend::Tokens;
+use crate::backend::webhook::Webhooks;
 use crate::cluster::Cluster;
 use crate::hub::Hub;
 use crate::limits;
@@ -55,6 +58,8 @@ pub struct SocketIo {
     namespaces: Namespaces,
     /// Where a namespace reads them.
     tokens: Option<Arc<Tokens>>,
+    /// Where there is an application to ask and tell.
+    webhooks: Option<Arc<Webhooks>>,
     member_answers: MemberAnswers,
     rosters: Mutex<Rosters>,
 }
@@ -77,6 +82,7 @@ impl SocketIo {
             connect_timeout: config.engine.connect_timeout.0,
             namespaces: Namespaces::new(config.namespaces, config.limits.pattern_namespaces),
             tokens: None,
+            webhooks: None,
             member_answers: MemberAnswers::default(),
             rosters: Mutex::new(Rosters::new()),
         }
@@ -86,6 +92,13 @@ impl SocketIo {
     #[must_use]
     pub fn reading(mut self, tokens: Option<Arc<Tokens>>) -> Self {
         self.tokens = tokens;
+        self
+    }
+
+    /// Asks and tells the application.
+    #[must_use]
+    pub fn calling(mut self, webhooks: Option<Arc<Webhooks>>) -> Self {
+        self.webhooks = webhooks;
         self
     }
 
