@@ -147,3 +147,93 @@ fn is_header_name(name: &str) -> bool {
     let is_allowed = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
     !name.is_empty() && name.chars().all(is_allowed)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULE: &str = "[[namespace.event]]\nname = 'x'\naction = 'webhook'";
+
+    fn with(more: &str, rest: &str) -> String {
+        let url = "url = 'http://u:canary@a/hook'\nsecret = '0123456789-0123456789-0123456789'";
+        format!("[webhook]\n{url}\n{more}\n[[namespace]]\nname = '/'\n{rest}")
+    }
+
+    /// Checks that each text has this one error, or none.
+    fn check<const N: usize>(table: [(String, Option<&str>); N]) {
+        for (text, expected) in table {
+            let errors = Config::from_toml(&text).map_or_else(|problems| problems.errors, |_| Vec::new());
+            assert_eq!(errors.len(), usize::from(expected.is_some()), "{text}: {errors:?}");
+            let part = expected.unwrap_or_default();
+            let is_good = |error: &String| error.contains(part) && !error.contains("canary");
+            assert!(errors.iter().all(is_good), "{text}: {errors:?}");
+        }
+    }
+
+    #[test]
+    fn webhooks_need_somebody_to_call() {
+        let bare = |rest: &str| format!("[[namespace]]\nname = '/'\n{rest}");
+        let needs_url = Some("needs a webhook.url");
+        check([
+            (with("", "auth = 'webhook'"), None),
+            (with("", "otherwise = 'webhook'"), None),
+            (with("", RULE), None),
+            (with("events = ['connect', 'join']", "auth = 'webhook'"), None),
+            (bare("auth = 'webhook'"), needs_url),
+            (bare("otherwise = 'webhook'"), needs_url),
+            (bare(RULE), needs_url),
+            (
+                with("events = ['event']", "auth = 'webhook'"),
+                Some("needs \"connect\" in"),
+            ),
+            (
+                with("events = ['connect']", "otherwise = 'webhook'"),
+                Some("needs \"event\" in"),
+            ),
+            (with("events = []", RULE), Some("needs \"event\" in webhook.events")),
+            (with("", "auth = ['token', 'webhook']"), Some("needs a key")),
+        ]);
+    }
+
+    #[test]
+    fn what_webhooks_are_set_to_makes_sense() {
+        let ways = Some("must be \"none\", \"token\", \"webhook\"");
+        check([
+            (with("events = ['conect']", ""), Some("conect")),
+            (with("events = ['join', 'join']", ""), Some("there twice")),
+            (with("headers = ['a b']", ""), Some("not a header's name")),
+            (with("timeout = '0s'", ""), Some("must be more than nothing")),
+            (with("concurrency = 0", ""), Some("not a number from 1")),
+            (with("retries = 21", ""), Some("too many")),
+            (with("", "auth = 'webhok'"), ways),
+            (with("", "auth = []"), ways),
+            (with("", "auth = ['none', 'webhook']"), ways),
+            (
+                "[webhook]\nurl = 'ftp://u:canary@a/'".into(),
+                Some("must begin with http"),
+            ),
+            ("[webhook]\nsecret = ['']".into(), Some("secret number 1 is empty")),
+            (
+                "[webhook]\nsecret = ['canary', ' ']".into(),
+                Some("secret number 2 is empty"),
+            ),
+            ("[webhook]\nsecret = 7".into(), Some("must be")),
+        ]);
+    }
+
+    #[test]
+    fn secrets_of_webhooks_are_not_printed() {
+        let text = "[webhook]\nurl = 'http://u:canary@a/hook'\nsecret = ['0123456789-0123456789-0123456789']\n\
+                    [[namespace]]\nname = '/'\nauth = ['webhook']";
+        let config = Config::from_toml(text).unwrap();
+        let printed = config.to_toml();
+        for part in [
+            "url = \"http://u:***@a/hook\"",
+            "secret = [\"***\"]",
+            "auth = \"webhook\"",
+        ] {
+            assert!(printed.contains(part), "{printed}");
+        }
+        assert!(config.namespace[0].join.is_empty());
+    }
+}

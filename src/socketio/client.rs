@@ -21,7 +21,7 @@ use super::relay::{self, Held};
 use super::rules::Rules;
 use super::values::Values;
 use super::waiting::{Step, Waits};
-use crate::backend::webhook::{Line, Orders};
+use crate::backend::webhook::Line;
 use crate::engine::{Event, Session};
 use crate::hub::{Except, Kick, Name, Reply, ShardId, SocketKey};
 use crate::limits::Bucket;
@@ -54,7 +54,7 @@ pub(super) struct Client {
     /// How its packets are written.
     pub(super) parser: Parser,
     /// The client left its last namespace by itself.
-    has_left: bool,
+    pub(super) has_left: bool,
     since: Instant,
 }
 
@@ -222,7 +222,10 @@ impl Client {
     }
 
     pub(super) fn on_text(&mut self, text: String) -> Result<(), Reason> {
-        trace!(packet = loggable(&text, self.shared.tokens.is_some()), "received");
+        trace!(
+            packet = loggable(&text, self.shared.tokens.is_some() || self.shared.webhooks.is_some()),
+            "received"
+        );
         if self.partial.is_some() {
             debug!("text instead of an attachment");
             return Err(Reason::Malformed);
@@ -369,25 +372,6 @@ impl Client {
                 Reason::Malformed
             })
     }
-
-    /// A namespace was entered: the time to do so no longer runs. The application wants this to be done at once.
-    pub(super) fn entered(&mut self, socket: Socket, orders: Orders) {
-        let rooms = if socket.rules.presence {
-            self.shared.hub.rooms_of(socket.key)
-        } else {
-            Vec::new()
-        };
-        self.shared.follow(&socket.namespace, Movement::Join, &rooms);
-        let presence = announce::presence(&socket, Movement::Join, &rooms);
-        if let Some(index) = socket.rules.index {
-            self.shared.metrics.sockets(index).inc();
-        }
-        self.tell_connected(&socket, orders);
-        self.sockets.push(socket);
-        self.connect_by = None;
-        self.has_left = false;
-        self.send_out(presence, relay::Reply::None);
-    }
 }
 
 /// A namespace for the log: without what stands behind a question mark, which may be a secret.
@@ -395,13 +379,13 @@ pub(super) fn without_query(namespace: &str) -> &str {
     namespace.split('?').next().unwrap_or_default()
 }
 
-/// A packet for the log: cut, and without what clients connect with, which may be a secret. Where tokens are read, any
-/// event may bring one: of those the name is shown.
-fn loggable(text: &str, may_hold_token: bool) -> &str {
+/// A packet for the log: cut, and without what clients connect with, which may be a secret. Where tokens are read,
+/// or events handed to the application, any event may bring one: of those the name is shown.
+fn loggable(text: &str, may_hold_secret: bool) -> &str {
     if text.starts_with('0') {
         return "0…";
     }
-    let array = text.find('[').filter(|_| may_hold_token);
+    let array = text.find('[').filter(|_| may_hold_secret);
     let name = array.and_then(|start| Some(&text[..start + text[start..].find(',')?]));
     logged(name.unwrap_or(text))
 }
