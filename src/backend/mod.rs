@@ -10,6 +10,7 @@ pub(crate) mod fuzzing;
 mod jwks;
 mod keys;
 mod token;
+pub mod webhook;
 
 #[cfg(test)]
 mod tests;

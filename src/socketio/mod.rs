@@ -7,6 +7,7 @@ mod client;
 pub mod commands;
 pub mod config;
 mod connect;
+mod consult;
 mod event;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
@@ -22,6 +23,7 @@ mod rosters;
 mod rules;
 mod values;
 mod waiting;
+mod webhooks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +37,7 @@ use parking_lot::Mutex;
 use rosters::Rosters;
 
 use crate::backend::Tokens;
+use crate::backend::webhook::Webhooks;
 use crate::cluster::Cluster;
 use crate::hub::Hub;
 use crate::limits;
@@ -57,6 +60,8 @@ pub struct SocketIo {
     namespaces: Namespaces,
     /// Where a namespace reads them.
     tokens: Option<Arc<Tokens>>,
+    /// Where there is an application to ask and tell.
+    webhooks: Option<Arc<Webhooks>>,
     member_answers: MemberAnswers,
     rosters: Mutex<Rosters>,
     once: Once,
@@ -80,6 +85,7 @@ impl SocketIo {
             connect_timeout: config.engine.connect_timeout.0,
             namespaces: Namespaces::new(config.namespaces, config.limits.pattern_namespaces),
             tokens: None,
+            webhooks: None,
             member_answers: MemberAnswers::default(),
             rosters: Mutex::new(Rosters::new()),
             once: Once::default(),
@@ -90,6 +96,13 @@ impl SocketIo {
     #[must_use]
     pub fn reading(mut self, tokens: Option<Arc<Tokens>>) -> Self {
         self.tokens = tokens;
+        self
+    }
+
+    /// Asks and tells the application.
+    #[must_use]
+    pub fn calling(mut self, webhooks: Option<Arc<Webhooks>>) -> Self {
+        self.webhooks = webhooks;
         self
     }
 

@@ -16,6 +16,7 @@ use super::client::Client;
 use super::connect::{Applicant, Entrance};
 use super::event::refusal_json;
 use crate::backend::Verdict;
+use crate::backend::webhook::{Ack, Answer, Failure};
 use crate::engine::Event;
 use crate::hub::Name;
 use crate::metrics::{Limit, Refusal};
@@ -29,10 +30,14 @@ const PACKETS_MAX: usize = 64;
 pub(super) enum Settled {
     /// Its token was looked at.
     Judged(Box<Applicant>, Verdict),
+    /// The application was asked whether it may enter.
+    Consulted(Box<Applicant>, Result<Box<Answer>, Failure>),
     /// It may enter its namespace, or not.
     Entrance(Box<Entrance>, bool),
     /// A new token was looked at.
     Renewed(Verdict),
+    /// The application has answered an event, or has not.
+    Answered(Result<Option<Ack>, Failure>),
     /// Done; the answer's array as written. Others are told of it.
     Done { presence: Broadcasts, answer: String },
     /// The rooms cannot be heard: the socket leaves them again.
@@ -213,10 +218,15 @@ impl Client {
     pub(super) fn on_settled(&mut self, namespace: &Name, id: Option<u64>, settled: Settled) -> Result<(), Reason> {
         let (presence, json) = match settled {
             Settled::Judged(applicant, verdict) => return self.on_verdict(*applicant, verdict),
+            Settled::Consulted(applicant, answer) => return self.on_consulted(*applicant, answer),
             Settled::Entrance(entrance, true) => return self.enter(*entrance),
             Settled::Entrance(entrance, false) => return self.turn_away(&entrance.namespace),
             Settled::Renewed(verdict) => {
                 self.renew(namespace, id, verdict);
+                return Ok(());
+            }
+            Settled::Answered(answer) => {
+                self.on_answer(namespace, id, answer);
                 return Ok(());
             }
             Settled::Done { presence, answer } => (presence, answer),
