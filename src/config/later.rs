@@ -2,16 +2,14 @@
 //! accepted that does nothing.
 
 const TLS: &str = "TLS comes with a later version; until then a proxy in front can do it";
-const LIMIT: &str = "this limit comes with a later version; until then there is none";
 const WEBHOOK: &str = "webhooks come with a later version";
 const RECOVERY: &str = "recovery of missed events comes with a later version";
 const ADMIN_UI: &str = "the admin page comes with a later version";
 const STREAM: &str = "streams come with a later version";
 
 /// Sections and keys of later versions.
-const SETTINGS: [(&str, &str); 7] = [
+const SETTINGS: [(&str, &str); 6] = [
     ("server.tls", TLS),
-    ("limits.sockets_per_user", LIMIT),
     ("webhook", WEBHOOK),
     ("recovery", RECOVERY),
     ("admin.tls", TLS),

@@ -181,7 +181,6 @@ fn a_burst_needs_a_rate() {
 fn what_comes_later_says_so() {
     for text in [
         "[server.tls]\ncert = 'x'",
-        "[limits]\nsockets_per_user = 1",
         "[cluster]\nmode = 'sharded'",
         "[webhook]\nurl = 'x'",
         "[recovery]\non = true",
@@ -244,6 +243,17 @@ fn who_must_show_a_token_may_do_nothing_that_is_not_allowed() {
     assert_eq!(config.namespace[1].join, ["*"]);
     assert!(!config.to_toml().contains("0123456789"), "{}", config.to_toml());
     assert_eq!(config.namespace[0].auth, crate::socketio::config::Auth::Token);
+}
+
+#[test]
+fn a_limit_of_users_sockets_needs_users() {
+    let loaded = load(&[("ROOMCAST_LIMITS__SOCKETS_PER_USER", "1")]).unwrap();
+    assert_eq!(loaded.config.limits.sockets_per_user, 1);
+    assert!(
+        loaded.warnings[0].contains("users come with tokens"),
+        "{:?}",
+        loaded.warnings
+    );
 }
 
 #[test]
@@ -325,11 +335,7 @@ fn strange_variables_are_named_with_what_was_meant() {
             "/",
             "comes from the configuration file alone",
         ),
-        (
-            "ROOMCAST_LIMITS__SOCKETS_PER_USER_FILE",
-            "x",
-            "comes with a later version",
-        ),
+        ("ROOMCAST_RECOVERY__ON_FILE", "x", "comes with a later version"),
         ("ROOMCAST_CLUSTER__REDIS", "http://x", "cluster.redis: "),
         (
             "ROOMCAST_LIMITS__ATTACHMENTS",

@@ -188,6 +188,10 @@ fn limits(config: &Config, findings: &mut Findings) {
         let message = "does nothing without events_per_second".to_owned();
         findings.conflict("limits.events_burst", &["limits.events_per_second"], message);
     }
+    if config.limits.sockets_per_user > 0 && config.namespace.iter().all(|namespace| namespace.auth == Auth::None) {
+        let message = "does nothing: users come with tokens, by `auth = \"token\"`";
+        findings.warning("limits.sockets_per_user", message);
+    }
 }
 
 fn drain(config: &Config, findings: &mut Findings) {

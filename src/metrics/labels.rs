@@ -99,6 +99,8 @@ pub enum Limit {
     Connections,
     /// `limits.connections_per_ip`.
     ConnectionsPerIp,
+    /// `limits.sockets_per_user`.
+    SocketsPerUser,
     /// `limits.handshakes_per_second`.
     HandshakesPerSecond,
     /// `limits.events_per_second`.
@@ -183,7 +185,7 @@ label!(Action {
 });
 
 label!(Limit {
-    Connections => "connections", ConnectionsPerIp => "connections_per_ip",
+    Connections => "connections", ConnectionsPerIp => "connections_per_ip", SocketsPerUser => "sockets_per_user",
     HandshakesPerSecond => "handshakes_per_second", EventsPerSecond => "events_per_second",
     ControlPackets => "control_packets", WaitingEvents => "waiting_events", Questions => "questions",
 });

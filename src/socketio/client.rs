@@ -17,6 +17,7 @@ use super::connect::private_rooms;
 use super::parser::Parser;
 use super::partial::{self, Partial};
 use super::pass::Pass;
+use super::quota::Seat;
 use super::relay::{self, Held};
 use super::rules::Rules;
 use super::values::Values;
@@ -69,6 +70,8 @@ pub(super) struct Socket {
     pub(super) user: Option<Name>,
     /// What a token gave it, where its namespace reads tokens.
     pub(super) pass: Option<Box<Pass>>,
+    /// By which it is counted among its user's, where they are.
+    pub(super) _seat: Option<Box<Seat>>,
     /// Whether its private rooms were listed when it entered.
     pub(super) lists_private_rooms: bool,
     /// What it may still send.

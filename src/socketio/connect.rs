@@ -11,6 +11,7 @@ use tracing::debug;
 use super::SocketIo;
 use super::client::{Client, ROOT, Socket, without_query};
 use super::pass::{self, Pass};
+use super::quota::Seat;
 use super::rules::Rules;
 use super::waiting::Settled;
 use crate::backend::{Claims, Flaw, Judged, Verdict};
@@ -35,10 +36,12 @@ const UNAVAILABLE_JITTER: Duration = Duration::from_secs(2);
 
 /// A client that wants to enter a namespace.
 pub(super) struct Applicant {
-    namespace: Name,
+    pub(super) namespace: Name,
     rules: Arc<Rules>,
     /// What it connects with, as JSON; empty for nothing.
     auth: Box<str>,
+    /// Where sockets of users are counted and it is somebody's.
+    pub(super) seat: Option<Box<Seat>>,
 }
 
 /// A client on its way into a namespace. What was taken for it is given back if it does not get there.
@@ -55,6 +58,7 @@ pub(super) struct Entrance {
     pass: Option<Box<Pass>>,
     rooms: Vec<CompactString>,
     facts: Option<Box<Facts>>,
+    seat: Option<Box<Seat>>,
 }
 
 /// A socket's private rooms, where the cluster wants them listed.
@@ -114,9 +118,10 @@ impl Client {
             namespace,
             auth: auth.into(),
             rules,
+            seat: None,
         };
         let Some(tokens) = tokens else {
-            return self.approach(applicant, None);
+            return self.admit(applicant, None);
         };
         let Ok(Some(token)) = self.token(auth, query) else {
             return self.turn_down(&applicant.namespace, UNAUTHORIZED, Flaw::Missing.as_str());
@@ -157,7 +162,7 @@ impl Client {
     pub(super) fn on_verdict(&mut self, applicant: Applicant, verdict: Verdict) -> Result<(), Reason> {
         match verdict {
             Verdict::Good(claims) if Pass::is_for(&claims, &applicant.namespace) => {
-                self.approach(applicant, Some(*claims))
+                self.admit(applicant, Some(*claims))
             }
             Verdict::Good(_) => self.turn_down(&applicant.namespace, FORBIDDEN, "the token is for other namespaces"),
             Verdict::Bad(flaw) => self.turn_down(&applicant.namespace, UNAUTHORIZED, flaw.as_str()),
@@ -168,9 +173,9 @@ impl Client {
         }
     }
 
-    /// Refuses a client whose token does not let it in.
-    fn turn_down(&mut self, namespace: &Name, message: &str, why: &str) -> Result<(), Reason> {
-        debug!(namespace = without_query(namespace), why, "no entrance by this token");
+    /// Refuses a client that shows no good token, or whose user has enough sockets.
+    pub(super) fn turn_down(&mut self, namespace: &Name, message: &str, why: &str) -> Result<(), Reason> {
+        debug!(namespace = without_query(namespace), why, "no entrance");
         self.refuse_connect(namespace, message);
         if self.sockets.is_empty() {
             // Clients 1.x and 2.x are in a namespace from the start, and had no time set.
@@ -181,8 +186,13 @@ impl Client {
     }
 
     /// Lets a client into a namespace as soon as everything for it can be heard.
-    fn approach(&mut self, applicant: Applicant, claims: Option<Claims>) -> Result<(), Reason> {
-        let Applicant { namespace, rules, auth } = applicant;
+    pub(super) fn approach(&mut self, applicant: Applicant, claims: Option<Claims>) -> Result<(), Reason> {
+        let Applicant {
+            namespace,
+            rules,
+            auth,
+            seat,
+        } = applicant;
         if !self.shared.namespaces.occupy(&namespace, &rules) {
             self.refuse_connect(&namespace, TOO_MANY_NAMESPACES);
             return Ok(());
@@ -229,6 +239,7 @@ impl Client {
             user,
             pass: claims.map(|claims| Box::new(Pass::new(claims, leeway))),
             rooms,
+            seat,
         };
         let private = private_rooms(entrance.lists_private_rooms, &entrance.id, entrance.alias.as_ref());
         let rooms = entrance.rooms.iter().map(|room| &**room).chain(private);
@@ -279,6 +290,7 @@ impl Client {
             alias: entrance.alias.take(),
             user: entrance.user.take(),
             pass: entrance.pass.take(),
+            _seat: entrance.seat.take(),
             lists_private_rooms: entrance.lists_private_rooms,
             bucket: Bucket::new(self.shared.events_limit().1, Instant::now()),
             rooms_max,

@@ -16,6 +16,7 @@ mod parser;
 mod partial;
 mod pass;
 mod pattern;
+mod quota;
 mod relay;
 mod rosters;
 mod rules;
@@ -30,6 +31,7 @@ pub use obey::obey;
 
 use answers::MemberAnswers;
 use parking_lot::Mutex;
+use quota::Quota;
 use rosters::Rosters;
 
 use crate::backend::Tokens;
@@ -55,6 +57,8 @@ pub struct SocketIo {
     namespaces: Namespaces,
     /// Where a namespace reads them.
     tokens: Option<Arc<Tokens>>,
+    /// Where users' sockets are limited.
+    quota: Option<Arc<Quota>>,
     member_answers: MemberAnswers,
     rosters: Mutex<Rosters>,
 }
@@ -67,8 +71,10 @@ impl SocketIo {
         ids: Arc<IdGenerator>,
         metrics: Arc<Metrics>,
     ) -> Self {
+        let quota = Quota::new(config.limits.sockets_per_user, &cluster);
         Self {
             hub,
+            quota,
             cluster,
             ids,
             metrics,
@@ -87,6 +93,11 @@ impl SocketIo {
     pub fn reading(mut self, tokens: Option<Arc<Tokens>>) -> Self {
         self.tokens = tokens;
         self
+    }
+
+    /// What keeps the counts of users' sockets, for as long as it is polled; `None` where they are not limited.
+    pub fn keep_counts(&self) -> Option<impl Future<Output = ()> + Send + 'static + use<>> {
+        self.quota.clone().map(Quota::keep)
     }
 
     /// Events a second that a socket may send, and how many at once. A rate of 0 is none.

@@ -15,7 +15,8 @@ use super::arguments::quoted;
 use super::client::Client;
 use super::connect::{Applicant, Entrance};
 use super::event::refusal_json;
-use crate::backend::Verdict;
+use super::quota::Seat;
+use crate::backend::{Claims, Verdict};
 use crate::engine::Event;
 use crate::hub::Name;
 use crate::metrics::{Limit, Refusal};
@@ -29,6 +30,8 @@ const PACKETS_MAX: usize = 64;
 pub(super) enum Settled {
     /// Its token was looked at.
     Judged(Box<Applicant>, Verdict),
+    /// Its user may have one more socket, or not.
+    Seated(Box<(Applicant, Option<Claims>)>, Option<Seat>),
     /// It may enter its namespace, or not.
     Entrance(Box<Entrance>, bool),
     /// A new token was looked at.
@@ -213,6 +216,10 @@ impl Client {
     pub(super) fn on_settled(&mut self, namespace: &Name, id: Option<u64>, settled: Settled) -> Result<(), Reason> {
         let (presence, json) = match settled {
             Settled::Judged(applicant, verdict) => return self.on_verdict(*applicant, verdict),
+            Settled::Seated(applicant, seat) => {
+                let (applicant, claims) = *applicant;
+                return self.seated(applicant, claims, seat);
+            }
             Settled::Entrance(entrance, true) => return self.enter(*entrance),
             Settled::Entrance(entrance, false) => return self.turn_away(&entrance.namespace),
             Settled::Renewed(verdict) => {

@@ -74,6 +74,7 @@ mod token_end;
 mod token_keys;
 mod tokens;
 mod upgrade;
+mod user_sockets;
 mod websocket;
 mod websocket_handshake;
 mod wire_vectors;

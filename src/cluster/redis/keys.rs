@@ -95,6 +95,31 @@ impl Redis {
         self.shared.judged(&connection, answer)
     }
 
+    /// EVAL: what a script answers, a list or one value. It reads and writes nothing but these keys, and nobody else does
+    /// so meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// As for every command.
+    pub async fn eval(
+        &self,
+        script: &'static str,
+        keys: &[String],
+        arguments: Vec<String>,
+    ) -> Result<Vec<Option<Bytes>>, Failure> {
+        let connection = self.shared.connection(Role::Publisher)?;
+        let mut words = vec![script.to_owned(), keys.len().to_string()];
+        words.extend(keys.iter().cloned());
+        words.extend(arguments);
+        let command = CustomCommand::new_static("EVAL", None, false);
+        let answer = connection.client.custom::<Value, _>(command, words).await;
+        let values = answer.map(|answer| match answer {
+            Value::Array(values) => values.into_iter().map(connection::bytes).collect(),
+            value => vec![connection::bytes(value)],
+        });
+        self.shared.judged(&connection, values)
+    }
+
     /// SCAN: keys that begin with the prefix, some perhaps twice. Looks at the whole database, step by step, so it is
     /// for rare use; ends early after `keys_max` keys or a million looked at.
     ///

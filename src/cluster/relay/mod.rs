@@ -58,6 +58,8 @@ pub(super) struct Relay {
     /// A probe is wanted now.
     probe: Notify,
     up: watch::Sender<bool>,
+    /// How often Redis may have lost what we keep there.
+    lapses: watch::Sender<u64>,
     /// The number behind the last message that Redis answered.
     answered: AtomicU64,
     tasks: Mutex<Vec<AbortHandle>>,
@@ -161,6 +163,7 @@ impl Relay {
             subscribe: Notify::new(),
             probe: Notify::new(),
             up: watch::Sender::new(false),
+            lapses: watch::Sender::new(0),
             answered: AtomicU64::new(0),
             tasks: Mutex::default(),
         });
@@ -187,6 +190,16 @@ impl Relay {
     /// Whether what we publish comes back, and every change of that.
     pub(super) fn up(&self) -> watch::Receiver<bool> {
         self.up.subscribe()
+    }
+
+    /// Changes when Redis may have lost what we keep there.
+    pub(super) fn lapses(&self) -> watch::Receiver<u64> {
+        self.lapses.subscribe()
+    }
+
+    /// Redis may have lost what we keep there.
+    pub(super) fn has_lapsed(&self) {
+        self.lapses.send_modify(|times| *times += 1);
     }
 
     /// Room for a broadcast; `None` when too much waits already.
