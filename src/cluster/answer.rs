@@ -17,6 +17,8 @@ pub enum Receipt {
     Local,
     /// Redis is away, and nothing is done without.
     Unavailable,
+    /// Redis did not take it, or did not say so.
+    NotTaken,
 }
 
 /// Whom to tell what came of a broadcast.
@@ -43,6 +45,7 @@ impl Receipt {
             Self::Unavailable => {
                 r#"[{"ok":false,"error":"unavailable","message":"Redis is away: nothing was published"}]"#
             }
+            Self::NotTaken => r#"[{"ok":false,"error":"unavailable","message":"Redis did not take the event"}]"#,
         }
     }
 }
@@ -62,7 +65,7 @@ impl Answer {
 
 /// Counts what was not done.
 pub(super) fn count(receipt: Receipt, metrics: &Metrics) {
-    if receipt == Receipt::Unavailable {
+    if matches!(receipt, Receipt::Unavailable | Receipt::NotTaken) {
         metrics.refused(Refusal::Unavailable);
     }
 }

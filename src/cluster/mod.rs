@@ -20,6 +20,7 @@ mod relay;
 mod requests;
 mod routes;
 mod showing;
+mod streams;
 mod subscriptions;
 mod users;
 pub mod wire;

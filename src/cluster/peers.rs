@@ -266,6 +266,7 @@ impl Relay {
         }
         let goodbye = async {
             self.flushed().await;
+            self.streams.flushed().await;
             let node = self.node();
             self.tell(&Message::Bye { v: VERSION, node }).await;
             let key = self.routes.claim(&self.peers.ids.tag());

@@ -5,24 +5,21 @@ const TLS: &str = "TLS comes with a later version; until then a proxy in front c
 const WEBHOOK: &str = "webhooks come with a later version";
 const RECOVERY: &str = "recovery of missed events comes with a later version";
 const ADMIN_UI: &str = "the admin page comes with a later version";
-const STREAM: &str = "streams come with a later version";
 
 /// Sections and keys of later versions.
-const SETTINGS: [(&str, &str); 6] = [
+const SETTINGS: [(&str, &str); 5] = [
     ("server.tls", TLS),
     ("webhook", WEBHOOK),
     ("recovery", RECOVERY),
     ("admin.tls", TLS),
     ("admin_ui", ADMIN_UI),
-    ("namespace.event.stream", STREAM),
 ];
 
 /// Values of later versions, for keys of this one.
-const VALUES: [(&str, &str, &str); 4] = [
+const VALUES: [(&str, &str, &str); 3] = [
     ("namespace.otherwise", "webhook", WEBHOOK),
     ("namespace.auth", "webhook", WEBHOOK),
     ("namespace.event.action", "webhook", WEBHOOK),
-    ("namespace.event.action", "stream", STREAM),
 ];
 
 /// Why the setting at `path` (`server.tls.cert`, `namespace.stamp`) is not there yet, if it will be.
@@ -54,7 +51,6 @@ mod tests {
             ("webhook", Some(WEBHOOK)),
             ("cluster.redis", None),
             ("server.tls.cert", Some(TLS)),
-            ("namespace.event.stream", Some(STREAM)),
             ("clusters.redis", None),
             ("server.listen", None),
             ("namespace", None),

@@ -151,6 +151,8 @@ pub enum Action {
     Refresh,
     /// Answers with the arguments.
     Ack,
+    /// Appends to a stream in Redis.
+    Stream,
     /// Nothing.
     Drop,
 }
@@ -181,7 +183,7 @@ label!(Refusal {
     Unavailable => "unavailable", Expired => "expired", Volatile => "volatile",
 });
 label!(Action {
-    Join => "join", Leave => "leave", Publish => "publish", Broadcast => "broadcast", Members => "members", Refresh => "refresh", Ack => "ack", Drop => "drop",
+    Join => "join", Leave => "leave", Publish => "publish", Broadcast => "broadcast", Members => "members", Refresh => "refresh", Ack => "ack", Stream => "stream", Drop => "drop",
 });
 
 label!(Limit {

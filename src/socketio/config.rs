@@ -62,6 +62,9 @@ pub struct EventRule {
     /// For `broadcast` and `publish`: whether the sender receives it too.
     #[serde(default)]
     pub echo: bool,
+    /// For `stream`: the stream in Redis.
+    #[serde(default)]
+    pub stream: String,
 }
 
 /// What an event does.
@@ -82,6 +85,8 @@ pub enum ActionName {
     Refresh,
     /// Answers with the event's own arguments.
     Ack,
+    /// Appends the event to a stream in Redis.
+    Stream,
     /// Nothing.
     Drop,
 }

@@ -28,6 +28,7 @@ use super::ledger::{Ledger, Pending, Publisher};
 use super::peers::Peers;
 use super::redis::Redis;
 use super::routes::{Line, Routes};
+use super::streams::Streams;
 use super::subscriptions::{Confirmation, Purpose, Table};
 use super::wire;
 use crate::hub::{Broadcast, Hub, Reservation, Target, UNITS_MAX, units};
@@ -50,6 +51,7 @@ pub(super) struct Relay {
     /// Whether clients are served while Redis is away.
     serves_alone: bool,
     state: Mutex<State>,
+    pub(super) streams: Streams,
     outgoing: mpsc::UnboundedSender<Outgoing>, // bounded by `room`
     /// What may wait to be published and for Redis' answers, in units of the hub.
     room: Arc<Semaphore>,
@@ -128,6 +130,7 @@ impl Relay {
     ) -> Arc<Self> {
         let now = Instant::now();
         let (outgoing, queue) = mpsc::unbounded_channel();
+        let (streams, entries) = Streams::new();
         let ledger = Ledger::new();
         let routes = Routes::new(&config.prefix, Arc::clone(&ids), ledger.run());
         let mut table = Table::default();
@@ -158,6 +161,7 @@ impl Relay {
                 },
                 probed: now,
             }),
+            streams,
             outgoing,
             room: Arc::new(Semaphore::new(UNITS_MAX as usize)),
             subscribe: Notify::new(),
@@ -169,6 +173,7 @@ impl Relay {
         });
         let tasks = [
             tokio::spawn(Arc::clone(&relay).publish_all(queue)).abort_handle(),
+            tokio::spawn(Arc::clone(&relay).append_all(entries)).abort_handle(),
             tokio::spawn(Arc::clone(&relay).keep_subscribed()).abort_handle(),
             tokio::spawn(Arc::clone(&relay).keep_probing()).abort_handle(),
             tokio::spawn(Arc::clone(&relay).keep_beating()).abort_handle(),
