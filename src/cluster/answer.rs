@@ -1,6 +1,8 @@
-//! The acknowledgement of something that a client published, which goes out when it is known what came of it.
+//! The acknowledgement of something that was published, which goes out when it is known what came of it.
 
 use std::sync::Arc;
+
+use tokio::sync::oneshot;
 
 use crate::hub::{Hub, Name, SocketKey};
 use crate::metrics::{Metrics, Refusal};
@@ -17,8 +19,6 @@ pub enum Receipt {
     Local,
     /// Redis is away, and nothing is done without.
     Unavailable,
-    /// Redis did not take it, or did not say so.
-    NotTaken,
 }
 
 /// Whom to tell what came of a broadcast.
@@ -36,6 +36,31 @@ pub struct Answer {
     pub reads_old_acks: bool,
 }
 
+/// Who wants to know what came of a broadcast.
+#[derive(Debug)]
+pub enum Waiter {
+    /// A client, which is answered directly.
+    Client(Answer),
+    /// A task that waits.
+    Task(oneshot::Sender<Receipt>),
+}
+
+impl From<Answer> for Waiter {
+    fn from(answer: Answer) -> Self {
+        Self::Client(answer)
+    }
+}
+
+impl Waiter {
+    /// Says what came of it, to whoever is still there.
+    pub(super) fn send(self, receipt: Receipt, hub: &Hub) {
+        match self {
+            Self::Client(answer) => hub.send(answer.key, &answer.id, answer.packet(receipt)),
+            Self::Task(task) => drop(task.send(receipt)),
+        }
+    }
+}
+
 impl Receipt {
     /// The answer's array as written.
     pub const fn json(self) -> &'static str {
@@ -45,7 +70,6 @@ impl Receipt {
             Self::Unavailable => {
                 r#"[{"ok":false,"error":"unavailable","message":"Redis is away: nothing was published"}]"#
             }
-            Self::NotTaken => r#"[{"ok":false,"error":"unavailable","message":"Redis did not take the event"}]"#,
         }
     }
 }
@@ -53,19 +77,18 @@ impl Receipt {
 impl Answer {
     /// The answer as a packet.
     pub fn packet(&self, receipt: Receipt) -> Arc<Encoded> {
-        let json = &[receipt.json()];
-        socket::answer(&self.namespace, self.ack, self.reads_old_acks, json, Box::default())
+        self.packet_of(receipt.json())
     }
 
-    /// Sends it, unless the socket is gone.
-    pub(super) fn send(&self, receipt: Receipt, hub: &Hub) {
-        hub.send(self.key, &self.id, self.packet(receipt));
+    /// The answer as a packet, its array as written.
+    pub fn packet_of(&self, json: &str) -> Arc<Encoded> {
+        socket::answer(&self.namespace, self.ack, self.reads_old_acks, &[json], Box::default())
     }
 }
 
 /// Counts what was not done.
 pub(super) fn count(receipt: Receipt, metrics: &Metrics) {
-    if matches!(receipt, Receipt::Unavailable | Receipt::NotTaken) {
+    if receipt == Receipt::Unavailable {
         metrics.refused(Refusal::Unavailable);
     }
 }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
+use super::hearing::Act;
 use crate::hub::Member;
 use crate::protocol::ids::looks_like_socket_id;
 
@@ -93,9 +94,23 @@ pub(super) enum Question {
         /// How many are to be named.
         max: usize,
     },
+    /// No question but an order: do this to sockets of yours, and say when it is done.
+    Do(Order),
     /// Something of a later version.
     #[serde(other)]
     Unknown,
+}
+
+/// What is to be done to which sockets.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub(super) struct Order {
+    pub(super) namespace: CompactString,
+    /// Those in one of these rooms; `None` = all of the namespace.
+    pub(super) rooms: Option<Vec<CompactString>>,
+    /// But none in one of these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) except: Vec<CompactString>,
+    pub(super) act: Act,
 }
 
 /// What a gateway answers.
@@ -114,6 +129,8 @@ pub(super) enum Answer {
         /// Whether the gateway hears the adapters' request channel of the namespace, as Node servers in it do.
         in_namespace: bool,
     },
+    /// The order is carried out.
+    Done,
     /// The question was not understood.
     #[serde(other)]
     Unknown,

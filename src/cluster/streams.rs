@@ -11,11 +11,12 @@ use futures_util::stream::FuturesOrdered;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tracing::{debug, error};
 
-use super::answer::{Answer, Receipt, count};
+use super::answer::Answer;
 use super::redis::Failure;
 use super::relay::Relay;
 use super::{Bus, Cluster};
 use crate::hub::{UNITS_MAX, units};
+use crate::metrics::Refusal;
 
 /// Entries that a stream has at most, about.
 const ENTRIES_MAX: u32 = 100_000;
@@ -33,6 +34,25 @@ pub(super) struct Streams {
     room: Arc<Semaphore>,
     /// Redis refused the last one.
     is_refused: AtomicBool,
+}
+
+/// What came of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Appended {
+    /// Redis has it.
+    Taken,
+    /// Redis did not take it, or did not say so.
+    NotTaken,
+}
+
+impl Appended {
+    /// The answer's array as written.
+    pub const fn json(self) -> &'static str {
+        match self {
+            Self::Taken => r#"[{"ok":true}]"#,
+            Self::NotTaken => r#"[{"ok":false,"error":"unavailable","message":"Redis did not take the event"}]"#,
+        }
+    }
 }
 
 /// An event on its way.
@@ -65,15 +85,15 @@ impl Streams {
 impl Cluster {
     /// Appends an event to a stream, behind all that came before. What came of it, where that is known at once; else
     /// `answer` is sent later.
-    pub fn append(&self, stream: &Arc<str>, event: Bytes, answer: Option<Answer>) -> Option<Receipt> {
+    pub fn append(&self, stream: &Arc<str>, event: Bytes, answer: Option<Answer>) -> Option<Appended> {
         let Bus::Redis(relay) = &self.bus else {
-            return Some(Receipt::NotTaken); // the configuration does not allow it
+            return Some(Appended::NotTaken); // the configuration does not allow it
         };
         let room = Arc::clone(&relay.streams.room).try_acquire_many_owned(units(event.len()));
         let Ok(room) = room else {
             debug!("too many events wait to be appended to streams");
-            count(Receipt::NotTaken, &relay.metrics);
-            return Some(Receipt::NotTaken);
+            relay.metrics.refused(Refusal::Unavailable);
+            return Some(Appended::NotTaken);
         };
         let entry = Entry {
             stream: Arc::clone(stream),
@@ -96,19 +116,19 @@ impl Relay {
                     let appended = self.redis.xadd(&entry.stream, ENTRIES_MAX, FIELD, entry.event.clone());
                     under_way.push_back(async move { (appended.await, entry) });
                 }
-                Some((result, entry)) = under_way.next() => self.appended(&result, &entry),
+                Some((result, entry)) = under_way.next() => self.appended(&result, entry),
                 else => return,
             }
         }
     }
 
     /// Redis has answered, or will not.
-    fn appended(&self, result: &Result<(), Failure>, entry: &Entry) {
+    fn appended(&self, result: &Result<(), Failure>, entry: Entry) {
         let is_refused = &self.streams.is_refused;
-        let receipt = match result {
+        let appended = match result {
             Ok(()) => {
                 is_refused.store(false, Ordering::Relaxed);
-                Receipt::Relayed
+                Appended::Taken
             }
             Err(failure) => {
                 if let Failure::Refused(words) = failure
@@ -117,12 +137,12 @@ impl Relay {
                     error!(words, stream = &*entry.stream, "Redis refuses to append to a stream");
                 }
                 debug!(%failure, stream = &*entry.stream, "an event was not appended");
-                Receipt::NotTaken
+                self.metrics.refused(Refusal::Unavailable);
+                Appended::NotTaken
             }
         };
-        count(receipt, &self.metrics);
-        if let Some(answer) = &entry.answer {
-            answer.send(receipt, &self.hub);
+        if let Some(answer) = entry.answer {
+            self.hub.send(answer.key, &answer.id, answer.packet_of(appended.json()));
         }
     }
 }

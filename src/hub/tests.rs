@@ -47,15 +47,29 @@ impl Fixture {
     }
 
     fn enter(&self, namespace: &str, rooms: &[&str], alias: Option<&SocketId>, bytes_max: usize) -> Member {
+        self.enter_as(None, namespace, rooms, alias, bytes_max)
+    }
+
+    fn enter_as(
+        &self,
+        user: Option<&str>,
+        namespace: &str,
+        rooms: &[&str],
+        alias: Option<&SocketId>,
+        bytes_max: usize,
+    ) -> Member {
         let outbox = Arc::new(Outbox::new(self.ids.next().unwrap(), bytes_max));
         let id = SocketId::from(self.ids.next().unwrap());
+        let user = user.map(Name::from);
         let socket = NewSocket {
             outbox: &outbox,
             namespace: &namespace.into(),
             id: &id,
             alias,
             rooms: &names(rooms),
-            user: None,
+            user: user.as_ref(),
+            source: Source::nowhere(),
+            data: Box::default(),
             facts: None,
         };
         let key = self
@@ -400,4 +414,38 @@ async fn who_cannot_keep_up_is_dropped_alone() {
         "what waited is dropped, and so is all that comes"
     );
     assert_eq!(slow.outbox.ended(), Some(Reason::TooSlow));
+}
+
+#[tokio::test]
+async fn all_sockets_of_a_user_are_found_by_its_name_alone() {
+    let fixture = Fixture::new(3);
+    let enter = |user, namespace| fixture.enter_as(Some(user), namespace, &["r"], None, usize::MAX);
+    let alice: Vec<_> = (0..4).map(|_| enter("alice", "/")).collect();
+    let others = [
+        enter("bob", "/"),
+        enter("alice", "/other"),
+        fixture.member("/", &["alice"]),
+    ];
+    let room = user_room("alice");
+    assert_eq!(fixture.hub.sockets_of("/", "alice"), 4);
+    let joined = fixture.hub.join(others[2].key, &[room.clone()], usize::MAX).unwrap();
+    assert!(joined.changed.is_empty(), "a user's room was joined");
+    for rooms in [vec![room.clone()], vec![room.clone(), "nobody".into()]] {
+        let target = Target::Rooms(Rooms::from_list(rooms).unwrap());
+        fixture.broadcast(target, None, "for alice").await;
+        fixture.hub.caught_up().await;
+        assert!(alice.iter().all(|member| member.outbox.take(10, 1000).len() == 1));
+        assert!(others.iter().all(|member| member.outbox.take(10, 1000).is_empty()));
+    }
+    alice.iter().for_each(|member| drop(fixture.hub.remove(member.key)));
+    assert_eq!(fixture.hub.sockets_of("/", "alice"), 0);
+    assert_eq!(
+        fixture
+            .hub
+            .room_names("/")
+            .iter()
+            .filter(|name| is_reserved(name))
+            .count(),
+        0
+    );
 }

@@ -42,8 +42,12 @@ pub enum Upgrade {
 pub enum Origin {
     /// A client.
     Client,
+    /// The application, by the HTTP API.
+    Api,
     /// Another server on the same Redis.
     Cluster,
+    /// The application, in its answer to a webhook.
+    Backend,
 }
 
 /// Who published what the relay hears.
@@ -79,6 +83,10 @@ pub enum Forwarded {
 pub enum Question {
     /// Who is in a room.
     Members,
+    /// No question: sockets join or leave rooms, or go.
+    Order,
+    /// An event that clients answer.
+    Acks,
 }
 
 /// What came of a question to all other servers.
@@ -177,7 +185,7 @@ label!(Handshake {
     UnsupportedProtocol => "unsupported_protocol", UnknownTransport => "unknown_transport", Unavailable => "unavailable",
 });
 label!(Upgrade { Done => "done", TimedOut => "timed_out", Failed => "failed" });
-label!(Origin { Client => "client", Cluster => "cluster" });
+label!(Origin { Client => "client", Api => "api", Cluster => "cluster", Backend => "backend" });
 label!(Refusal {
     Forbidden => "forbidden", BadRequest => "bad_request", RateLimited => "rate_limited", TooLarge => "too_large", NoRule => "no_rule",
     Unavailable => "unavailable", Expired => "expired", Volatile => "volatile",
@@ -195,6 +203,6 @@ label!(Forwarded {
     Answered => "answered", UnknownOwner => "unknown_owner", Unreachable => "unreachable", Broken => "broken",
     Aborted => "aborted", Refused => "refused",
 });
-label!(Question { Members => "members" });
+label!(Question { Members => "members", Order => "order", Acks => "acks" });
 label!(Questioned { Complete => "complete", Partial => "partial", RateLimited => "rate_limited" });
 label!(Publisher { Roomcast => "roomcast", Node => "node", Emitter => "emitter" });

@@ -3,6 +3,7 @@
 use compact_str::{CompactString, ToCompactString as _};
 use serde_json::Value;
 
+use crate::hub::is_reserved;
 use crate::metrics::Refusal;
 use crate::protocol::json;
 use crate::protocol::socket::RESERVED_EVENTS;
@@ -48,6 +49,9 @@ pub(super) fn rooms(argument: Option<&str>, bytes_max: usize) -> Result<Vec<Comp
     for name in names {
         if name.is_empty() {
             return Err(bad("the name of a room is empty"));
+        }
+        if is_reserved(&name) {
+            return Err(bad("the name of a room begins with a NUL"));
         }
         if bytes_max > 0 && name.len() > bytes_max {
             return Err((
@@ -139,6 +143,7 @@ mod tests {
             (Some(r#"["a",null]"#), Refusal::BadRequest),
             (Some(r#"["a",["b"]]"#), Refusal::BadRequest),
             (Some(r#""""#), Refusal::BadRequest),
+            (Some(r#""\u0000user:bob""#), Refusal::BadRequest),
             (Some(r#""12345678901""#), Refusal::TooLarge),
         ] {
             assert_eq!(rooms(argument, 10).unwrap_err().0, refusal, "{argument:?}");

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use compact_str::CompactString;
 use serde_json::Value;
@@ -16,7 +16,7 @@ use super::rules::Rules;
 use super::waiting::Settled;
 use crate::backend::{Claims, Flaw, Judged, Verdict};
 use crate::engine;
-use crate::hub::{Facts, Name, NewSocket};
+use crate::hub::{Facts, Name, NewSocket, Source};
 use crate::limits::Bucket;
 use crate::metrics::Tally;
 use crate::protocol::Version;
@@ -57,6 +57,7 @@ pub(super) struct Entrance {
     user: Option<Name>,
     pass: Option<Box<Pass>>,
     rooms: Vec<CompactString>,
+    data: Box<str>,
     facts: Option<Box<Facts>>,
     seat: Option<Box<Seat>>,
 }
@@ -229,9 +230,9 @@ impl Client {
                 Box::new(Facts {
                     record: Arc::clone(record),
                     auth,
-                    data: claims.as_ref().map(pass::data).unwrap_or_default(),
                 })
             }),
+            data: claims.as_ref().map(pass::data).unwrap_or_default(),
             namespace,
             rules,
             id,
@@ -271,6 +272,12 @@ impl Client {
             alias: entrance.alias.as_ref(),
             user: entrance.user.as_ref(),
             rooms: &entrance.rooms,
+            source: Source {
+                address: self.session.address(),
+                version: self.session.version(),
+                since: SystemTime::now(),
+            },
+            data: std::mem::take(&mut entrance.data),
             facts: entrance.facts.take(),
         };
         let mut tally = Tally::default();

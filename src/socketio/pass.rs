@@ -185,7 +185,7 @@ impl Client {
         }
         let answer = format!(r#"[{{"ok":true,"expires":{}}}]"#, claims.expires);
         let rooms = rooms(&claims, &socket.values());
-        self.shared.hub.set_data(socket.key, data(&claims));
+        self.shared.hub.set_data(socket.key, &socket.id, data(&claims));
         socket.pass = Some(Box::new(Pass::new(claims, leeway)));
         // What a token gives is not limited, and takes nothing from what the client may join by itself.
         let changed = match self.shared.hub.join(socket.key, &rooms, usize::MAX) {

@@ -60,6 +60,8 @@ pub(super) enum Action {
     Members,
     Refresh,
     Ack,
+    /// Appends to this stream in Redis.
+    Stream(Name),
     Drop,
 }
 
@@ -244,6 +246,7 @@ impl Action {
             ActionName::Members => Self::Members,
             ActionName::Refresh => Self::Refresh,
             ActionName::Ack => Self::Ack,
+            ActionName::Stream => Self::Stream(rule.stream.as_str().into()),
             ActionName::Drop => Self::Drop,
         }
     }
@@ -257,6 +260,7 @@ impl Action {
             Self::Members => metrics::Action::Members,
             Self::Refresh => metrics::Action::Refresh,
             Self::Ack => metrics::Action::Ack,
+            Self::Stream(_) => metrics::Action::Stream,
             Self::Drop => metrics::Action::Drop,
         }
     }

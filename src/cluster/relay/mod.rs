@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::AbortHandle;
 
-use super::answer::{Answer, Receipt, count};
+use super::answer::{Receipt, Waiter, count};
 use super::asking::Asking;
 use super::config::{Config, Order};
 use super::forward::Forwarder;
@@ -31,7 +31,7 @@ use super::routes::{Line, Routes};
 use super::streams::Streams;
 use super::subscriptions::{Confirmation, Purpose, Table};
 use super::wire;
-use crate::hub::{Broadcast, Hub, Reservation, Target, UNITS_MAX, units};
+use crate::hub::{Broadcast, Hub, Reservation, Target, UNITS_MAX, is_reserved, units};
 use crate::metrics::{Metrics, Origin};
 use crate::protocol::ids::IdGenerator;
 
@@ -110,7 +110,7 @@ struct Outgoing {
 struct Published {
     epoch: u64,
     number: u64,
-    answer: Option<Answer>,
+    waiter: Option<Waiter>,
     _room: OwnedSemaphorePermit,
 }
 
@@ -233,7 +233,7 @@ impl Relay {
         broadcast: Broadcast,
         room: Room,
         origin: Origin,
-        answer: Option<Answer>,
+        waiter: Option<Waiter>,
     ) -> Option<Receipt> {
         let Room { reservation, permit } = room;
         let route = self.route(&broadcast);
@@ -270,7 +270,7 @@ impl Relay {
         let published = Published {
             epoch: state.ledger.epoch(),
             number,
-            answer,
+            waiter,
             _room: permit,
         };
         let outgoing = Outgoing {
@@ -291,7 +291,7 @@ impl Relay {
         let published = Published {
             epoch: 0,
             number: 0, // nothing of ours waits for it
-            answer: None,
+            waiter: None,
             _room: permit,
         };
         let outgoing = Outgoing {
@@ -300,6 +300,11 @@ impl Relay {
             published,
         };
         self.outgoing.send(outgoing).is_ok()
+    }
+
+    /// Whether clients are served while Redis is away.
+    pub(super) fn serves_alone(&self) -> bool {
+        self.serves_alone
     }
 
     /// Waits until everything that was published before is at Redis, or lost.
@@ -349,7 +354,11 @@ impl Relay {
         let namespace = &*broadcast.namespace;
         let mut heard_by = None;
         let channel = match &broadcast.target {
-            Target::Rooms(rooms) if let [room] = rooms.as_slice() => {
+            // Users' rooms have no channels, as nobody is told who comes to them.
+            Target::Rooms(rooms)
+                if let [room] = rooms.as_slice()
+                    && !is_reserved(room) =>
+            {
                 heard_by = self.routes.pattern(namespace, room);
                 self.routes.room(namespace, room)
             }

@@ -5,7 +5,9 @@
 
 mod others;
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use compact_str::CompactString;
 use foldhash::fast::RandomState;
@@ -16,10 +18,11 @@ use slab::Slab;
 
 pub use others::{Described, Facts, Kick, MovedSocket};
 
-use super::target::{Broadcast, Selection, Target};
+use super::target::{Broadcast, Selection, Target, is_reserved, user_of};
 use super::{Name, ShardId};
 use crate::engine::Outbox;
 use crate::metrics::Tally;
+use crate::protocol::Version;
 use crate::protocol::encoded::Encoded;
 use crate::protocol::ids::SocketId;
 
@@ -41,8 +44,35 @@ pub struct NewSocket<'a> {
     pub user: Option<&'a Name>,
     /// Rooms that it is in from the start.
     pub rooms: &'a [CompactString],
-    /// What other servers are told of it, where there are others.
+    /// Where it comes from.
+    pub source: Source,
+    /// What the application keeps with it, as JSON; empty for nothing.
+    pub data: Box<str>,
+    /// What others are told of it, where there are others to ask.
     pub facts: Option<Box<Facts>>,
+}
+
+/// Where a socket comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// The client's address.
+    pub address: IpAddr,
+    /// Its protocol.
+    pub version: Version,
+    /// When it entered its namespace.
+    pub since: SystemTime,
+}
+
+#[cfg(any(test, fuzzing))]
+impl Source {
+    /// Those of a socket without a client.
+    pub(crate) fn nowhere() -> Self {
+        Self {
+            address: IpAddr::from([127, 0, 0, 1]),
+            version: Version::V4,
+            since: SystemTime::UNIX_EPOCH,
+        }
+    }
 }
 
 /// A member of a room, as other clients see it.
@@ -84,6 +114,8 @@ struct Socket {
     rooms: Vec<Name>,
     union: u64,
     kick: Option<Kick>,
+    source: Source,
+    data: Box<str>,
     facts: Option<Box<Facts>>,
 }
 
@@ -92,6 +124,8 @@ struct Namespace {
     sockets: Members,
     rooms: HashMap<Name, Members, RandomState>,
     private: HashMap<SocketId, u32, RandomState>,
+    /// The sockets of each user.
+    users: HashMap<Name, Members, RandomState>,
 }
 
 impl Shard {
@@ -111,10 +145,16 @@ impl Shard {
             rooms: Vec::new(),
             union: 0,
             kick: None,
+            source: new.source,
+            data: new.data,
             facts: new.facts,
         }) as u32;
         for id in std::iter::once(new.id).chain(new.alias) {
             namespace.private.insert(id.clone(), slot);
+        }
+        if let Some(user) = new.user {
+            let sockets = namespace.users.entry(Arc::clone(user)).or_default();
+            sockets.insert(slot, Arc::clone(new.outbox));
         }
         namespace.sockets.insert(slot, Arc::clone(new.outbox));
         // The client's own task flushes; a flush here would write under the lock.
@@ -137,6 +177,14 @@ impl Shard {
         }
         for id in std::iter::once(&socket.id).chain(&socket.alias) {
             namespace.private.remove(id);
+        }
+        if let Some(user) = &socket.user
+            && let Some(sockets) = namespace.users.get_mut(user)
+        {
+            sockets.swap_remove(&slot);
+            if sockets.is_empty() {
+                namespace.users.remove(user);
+            }
         }
         namespace.sockets.swap_remove(&slot);
         if namespace.sockets.is_empty() {
@@ -227,6 +275,13 @@ impl Shard {
         for (name, namespace) in &state.namespaces {
             names.extend(namespace.rooms.keys().map(|room| (Arc::clone(name), Arc::clone(room))));
         }
+    }
+
+    pub(super) fn sockets_of(&self, namespace: &str, user: &str) -> usize {
+        let state = self.0.lock();
+        let namespace = state.namespaces.get(namespace);
+        let sockets = namespace.and_then(|namespace| namespace.users.get(user));
+        sockets.map_or(0, Members::len)
     }
 
     pub(super) fn sockets(&self) -> usize {
@@ -336,7 +391,7 @@ impl State {
                     && broadcast.except.rooms.is_empty()
                     && !namespace.private.contains_key(&**room) =>
             {
-                if let Some(members) = namespace.rooms.get(&**room) {
+                if let Some(members) = namespace.members(room) {
                     members.iter().for_each(|(slot, outbox)| push(*slot, outbox));
                 }
             }
@@ -388,8 +443,19 @@ impl Namespace {
         self.rooms.get(room).is_some_and(|members| members.contains_key(&slot))
     }
 
-    /// Puts a socket into a room and returns the room's shared name; `None` where it is in it already.
+    /// The members of a room, or the sockets of the user whose room it is.
+    fn members(&self, room: &str) -> Option<&Members> {
+        match user_of(room) {
+            None => self.rooms.get(room),
+            Some(user) => self.users.get(user),
+        }
+    }
+
+    /// Puts a socket into a room and returns the room's shared name; `None` where it is in it already, or cannot be.
     fn join(&mut self, slot: u32, room: &str, outbox: &Arc<Outbox>) -> Option<Name> {
+        if is_reserved(room) {
+            return None;
+        }
         if let Some((name, members)) = self.rooms.get_key_value_mut(room) {
             let is_new = members.insert(slot, Arc::clone(outbox)).is_none();
             return is_new.then(|| Arc::clone(name));
@@ -415,8 +481,7 @@ impl Namespace {
     /// The sockets in a room: its members, and the one whose private room it is.
     fn slots(&self, room: &str) -> impl Iterator<Item = u32> {
         let members = self
-            .rooms
-            .get(room)
+            .members(room)
             .into_iter()
             .flat_map(|members| members.keys().copied());
         self.private.get(room).copied().into_iter().chain(members)
