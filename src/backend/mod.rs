@@ -8,6 +8,7 @@ mod fetch;
 mod jwks;
 mod keys;
 mod token;
+pub mod webhook;
 
 #[cfg(test)]
 mod tests;

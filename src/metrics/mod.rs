@@ -5,6 +5,7 @@
 
 mod labels;
 mod relay;
+mod webhooks;
 
 use std::time::Duration;
 
@@ -15,9 +16,11 @@ use prometheus::{
 };
 
 pub use labels::{
-    Action, Forwarded, Handshake, Limit, Origin, Publisher, Question, Questioned, Refusal, Transport, Upgrade,
+    Action, Forwarded, Handshake, Limit, Origin, Publisher, Question, Questioned, Refusal, Transport, Upgrade, Webhook,
+    WebhookFailure,
 };
 pub use relay::Relay;
+pub use webhooks::Webhooks;
 
 use crate::protocol::{PacketType, Version};
 use crate::reason::Reason;
@@ -77,6 +80,8 @@ pub struct Metrics {
     pub draining: IntGauge,
     /// The way through Redis.
     pub relay: Relay,
+    /// Calls to the application.
+    pub webhooks: Webhooks,
 }
 
 impl Metrics {
@@ -152,6 +157,7 @@ impl Metrics {
             event_duration: new.event_duration()?,
             draining: new.gauge("draining", "1 while the node drains")?,
             relay: Relay::new(&new)?,
+            webhooks: Webhooks::new(&new)?,
             registry,
         };
         Ok(metrics)
@@ -359,6 +365,8 @@ mod tests {
             "roomcast_packets_sent_total{type=\"connect_error\"} 0",
             "roomcast_event_duration_seconds_count{action=\"publish\"} 0",
             "roomcast_broadcasts_total{origin=\"client\"} 0",
+            "roomcast_webhook_duration_seconds_count{type=\"room.occupied\"} 0",
+            "roomcast_webhook_failures_total{reason=\"circuit_open\",type=\"node.lost\"} 0",
             "process_open_fds",
         ] {
             assert!(text.contains(line), "{line}\n{text}");

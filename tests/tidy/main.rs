@@ -89,6 +89,7 @@ const CRATES: [(&str, &[&str], &str); 23] = [
         "hyper_util",
         &[
             "src/backend/fetch.rs",
+            "src/backend/webhook/client.rs",
             "src/cluster/forward/",
             "src/engine/tests.rs",
             "src/engine/websocket.rs",
