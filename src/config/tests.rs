@@ -172,6 +172,45 @@ fn rules_say_nothing_that_their_action_does_not_read() {
 }
 
 #[test]
+fn streams_have_a_name_and_are_in_redis() {
+    let redis = "[cluster]\nredis = 'redis://127.0.0.1'\n";
+    for (section, rule, expected) in [
+        (redis, "action = 'stream'\nstream = 'orders'", None),
+        (redis, "action = 'stream'", Some("needs the name of a stream")),
+        (
+            redis,
+            "action = 'stream'\nstream = ''",
+            Some("needs the name of a stream"),
+        ),
+        (
+            "",
+            "action = 'stream'\nstream = 'orders'",
+            Some("needs a Redis: cluster.redis"),
+        ),
+        (
+            "",
+            "action = 'ack'\nstream = 'orders'",
+            Some("\"orders\" is read by the action \"stream\" alone"),
+        ),
+        ("", "action = 'ack'\nstream = ''", None),
+        (redis, "action = 'stream'\nstream = 'a'\necho = true", Some("echo")),
+        (
+            redis,
+            "action = 'stream'\nstream = 'a'\nto = 'rooms'",
+            Some("\"rooms\" is read by"),
+        ),
+    ] {
+        let text = format!("{section}[[namespace]]\nname = '/'\n[[namespace.event]]\nname = 'x'\n{rule}");
+        let errors = errors(&text);
+        assert_eq!(errors.len(), usize::from(expected.is_some()), "{text}: {errors:?}");
+        assert!(
+            errors.iter().all(|error| error.contains(expected.unwrap_or(""))),
+            "{text}: {errors:?}"
+        );
+    }
+}
+
+#[test]
 fn a_burst_needs_a_rate() {
     assert_eq!(errors("[limits]\nevents_burst = 5").len(), 1);
     assert!(errors("[limits]\nevents_burst = 5\nevents_per_second = 1").is_empty());
@@ -189,7 +228,6 @@ fn what_comes_later_says_so() {
         "[[namespace]]\nname = '/'\nauth = ['token', 'webhook']",
         "[[namespace]]\nname = '/'\nauth = 'webhook'",
         "[[namespace]]\nname = '/'\notherwise = 'webhook'",
-        "[[namespace]]\nname = '/'\n[[namespace.event]]\nname = 'x'\naction = 'drop'\nstream = ''",
     ] {
         let errors = errors(text);
         assert_eq!(errors.len(), 1, "{text}: {errors:?}");

@@ -22,6 +22,7 @@ use super::relay::{self, Held};
 use super::rules::Rules;
 use super::values::Values;
 use super::waiting::{Step, Waits};
+use crate::backend::webhook::Subject;
 use crate::engine::{Event, Session};
 use crate::hub::{Except, Kick, Name, Reply, ShardId, SocketKey};
 use crate::limits::Bucket;
@@ -70,6 +71,8 @@ pub(super) struct Socket {
     pub(super) user: Option<Name>,
     /// What a token gave it, where its namespace reads tokens.
     pub(super) pass: Option<Box<Pass>>,
+    /// What the application is told of it, where its namespace has streams.
+    pub(super) subject: Option<Arc<Subject>>,
     /// By which it is counted among its user's, where they are.
     pub(super) _seat: Option<Box<Seat>>,
     /// Whether its private rooms were listed when it entered.

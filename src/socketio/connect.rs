@@ -14,6 +14,7 @@ use super::pass::{self, Pass};
 use super::quota::Seat;
 use super::rules::Rules;
 use super::waiting::Settled;
+use crate::backend::webhook::Subject;
 use crate::backend::{Claims, Flaw, Judged, Verdict};
 use crate::engine;
 use crate::hub::{Facts, Name, NewSocket, Source};
@@ -40,6 +41,8 @@ pub(super) struct Applicant {
     rules: Arc<Rules>,
     /// What it connects with, as JSON; empty for nothing.
     auth: Box<str>,
+    /// The query behind its name.
+    query: Box<str>,
     /// Where sockets of users are counted and it is somebody's.
     pub(super) seat: Option<Box<Seat>>,
 }
@@ -59,6 +62,7 @@ pub(super) struct Entrance {
     rooms: Vec<CompactString>,
     data: Box<str>,
     facts: Option<Box<Facts>>,
+    subject: Option<Arc<Subject>>,
     seat: Option<Box<Seat>>,
 }
 
@@ -118,6 +122,7 @@ impl Client {
         let applicant = Applicant {
             namespace,
             auth: auth.into(),
+            query: query.into(),
             rules,
             seat: None,
         };
@@ -192,6 +197,7 @@ impl Client {
             namespace,
             rules,
             auth,
+            query,
             seat,
         } = applicant;
         if !self.shared.namespaces.occupy(&namespace, &rules) {
@@ -222,6 +228,9 @@ impl Client {
         let mut seen = hashbrown::HashSet::<CompactString, foldhash::fast::RandomState>::default();
         rooms.retain(|room| seen.insert(room.clone()));
         let leeway = self.shared.tokens.as_ref().map_or(0, |tokens| tokens.leeway());
+        let subject = rules
+            .streams
+            .then(|| self.subject((&namespace, id.as_str(), user.as_ref()), &auth, &query));
         let entrance = Entrance {
             shared: Arc::clone(&self.shared),
             is_used: false,
@@ -240,6 +249,7 @@ impl Client {
             user,
             pass: claims.map(|claims| Box::new(Pass::new(claims, leeway))),
             rooms,
+            subject: subject.flatten(),
             seat,
         };
         let private = private_rooms(entrance.lists_private_rooms, &entrance.id, entrance.alias.as_ref());
@@ -297,6 +307,7 @@ impl Client {
             alias: entrance.alias.take(),
             user: entrance.user.take(),
             pass: entrance.pass.take(),
+            subject: entrance.subject.take(),
             _seat: entrance.seat.take(),
             lists_private_rooms: entrance.lists_private_rooms,
             bucket: Bucket::new(self.shared.events_limit().1, Instant::now()),

@@ -20,6 +20,7 @@ mod quota;
 mod relay;
 mod rosters;
 mod rules;
+mod stream;
 mod values;
 mod waiting;
 

@@ -43,6 +43,8 @@ pub(super) struct Rules {
     pub(super) stamp: bool,
     /// Whether members are told who comes and goes.
     pub(super) presence: bool,
+    /// Whether events are appended to streams.
+    pub(super) streams: bool,
     events: HashMap<String, usize, RandomState>,
     /// Patterns of events by the number of their rule.
     event_patterns: Vec<(usize, Pattern)>,
@@ -55,8 +57,13 @@ pub(super) struct Rules {
 pub(super) enum Action {
     Join,
     Leave,
-    Publish { echo: bool },
-    Broadcast { to: To, echo: bool },
+    Publish {
+        echo: bool,
+    },
+    Broadcast {
+        to: To,
+        echo: bool,
+    },
     Members,
     Refresh,
     Ack,
@@ -163,6 +170,7 @@ impl Rules {
             members_only: namespace.members_only,
             stamp: namespace.stamp,
             presence: namespace.presence,
+            streams: namespace.event.iter().any(|rule| rule.action == ActionName::Stream),
             ..Self::nothing()
         };
         rules.actions.clear();
@@ -193,6 +201,7 @@ impl Rules {
             members_only: true,
             stamp: false,
             presence: false,
+            streams: false,
             events: HashMap::default(),
             event_patterns: Vec::new(),
             actions: vec![Action::Drop],

@@ -69,6 +69,7 @@ mod slow_clients;
 mod smuggling;
 mod socketio_packets;
 mod stamp;
+mod streams;
 mod supervisor;
 mod token_end;
 mod token_keys;

@@ -109,7 +109,9 @@ impl Redis {
             let connection = shared.connection(Role::Publisher)?;
             let _waiting = Waiting::new(&shared, value.len())?;
             let words = ["MAXLEN", "~", &entries_max.to_string(), "*", field].map(Value::from);
-            let words = std::iter::once(Value::from(key)).chain(words).chain([Value::Bytes(value)]);
+            let words = std::iter::once(Value::from(key))
+                .chain(words)
+                .chain([Value::Bytes(value)]);
             let command = CustomCommand::new_static("XADD", None, false);
             let answer = connection.client.custom::<Value, Value>(command, words.collect()).await;
             shared.judged(&connection, answer.map(|_| ()))
