@@ -5,6 +5,8 @@
 mod binary;
 pub mod config;
 mod fetch;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod jwks;
 mod keys;
 mod token;

@@ -4,6 +4,7 @@ mod announce;
 mod answers;
 mod arguments;
 mod client;
+pub mod commands;
 pub mod config;
 mod connect;
 mod event;
@@ -31,6 +32,7 @@ pub use client::serve;
 pub use obey::obey;
 
 use answers::MemberAnswers;
+use commands::Once;
 use parking_lot::Mutex;
 use quota::Quota;
 use rosters::Rosters;
@@ -62,6 +64,7 @@ pub struct SocketIo {
     quota: Option<Arc<Quota>>,
     member_answers: MemberAnswers,
     rosters: Mutex<Rosters>,
+    once: Once,
 }
 
 impl SocketIo {
@@ -86,6 +89,7 @@ impl SocketIo {
             tokens: None,
             member_answers: MemberAnswers::default(),
             rosters: Mutex::new(Rosters::new()),
+            once: Once::default(),
         }
     }
 
