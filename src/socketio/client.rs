@@ -17,11 +17,12 @@ use super::connect::private_rooms;
 use super::parser::Parser;
 use super::partial::{self, Partial};
 use super::pass::Pass;
+use super::quota::Seat;
 use super::relay::{self, Held};
 use super::rules::Rules;
 use super::values::Values;
 use super::waiting::{Step, Waits};
-use crate::backend::webhook::{Line, Orders};
+use crate::backend::webhook::{Line, Orders, Subject};
 use crate::engine::{Event, Session};
 use crate::hub::{Except, Kick, Name, Reply, ShardId, SocketKey};
 use crate::limits::Bucket;
@@ -72,6 +73,10 @@ pub(super) struct Socket {
     pub(super) pass: Option<Box<Pass>>,
     /// Its way to the application, where there is one.
     pub(super) line: Option<Line>,
+    /// What the application is told of it, where it is told anything.
+    pub(super) subject: Option<Arc<Subject>>,
+    /// By which it is counted among its user's, where they are.
+    pub(super) _seat: Option<Box<Seat>>,
     /// Whether its private rooms were listed when it entered.
     pub(super) lists_private_rooms: bool,
     /// What it may still send.

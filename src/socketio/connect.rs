@@ -12,6 +12,7 @@ use super::SocketIo;
 use super::client::{Client, ROOT, Socket, without_query};
 use super::consult::{Admission, Ids};
 use super::pass::Pass;
+use super::quota::Seat;
 use super::rules::Rules;
 use super::waiting::Settled;
 use crate::backend::webhook::{Orders, Subject};
@@ -47,6 +48,8 @@ pub(super) struct Applicant {
     pub(super) claims: Option<Claims>,
     /// The ids that the application was told.
     pub(super) ids: Option<Ids>,
+    /// Where sockets of users are counted and it is somebody's.
+    pub(super) seat: Option<Box<Seat>>,
 }
 
 /// A client on its way into a namespace. What was taken for it is given back if it does not get there.
@@ -69,6 +72,7 @@ pub(super) struct Entrance {
     /// What the application is told of it, and wants to be done once it is in.
     subject: Option<Arc<Subject>>,
     orders: Orders,
+    seat: Option<Box<Seat>>,
 }
 
 /// How long a client waits that is sent away without a verdict.
@@ -136,6 +140,7 @@ impl Client {
             rules,
             claims: None,
             ids: None,
+            seat: None,
         };
         let Some(tokens) = tokens else {
             return self.consult(applicant, None);
@@ -225,7 +230,11 @@ impl Client {
         let subject = self.subject(&applicant, &ids, user.clone());
         let Ids { id, alias } = ids;
         let Applicant {
-            namespace, rules, auth, ..
+            namespace,
+            rules,
+            auth,
+            seat,
+            ..
         } = applicant;
         let values = super::values::Values {
             user: user.as_deref(),
@@ -259,6 +268,7 @@ impl Client {
             user,
             pass: admission.pass(leeway),
             rooms,
+            seat,
         };
         let private = private_rooms(entrance.lists_private_rooms, &entrance.id, entrance.alias.as_ref());
         let rooms = entrance.rooms.iter().map(|room| &**room).chain(private);
@@ -285,7 +295,7 @@ impl Client {
         let connect = socket::connect(&namespace, is_v4.then(|| id.as_str()));
         let line = self
             .shared
-            .open_line(entrance.subject.take(), &entrance.data, entrance.is_applications);
+            .open_line(entrance.subject.clone(), &entrance.data, entrance.is_applications);
         let orders = std::mem::take(&mut entrance.orders);
         let new = NewSocket {
             outbox: self.session.outbox(),
@@ -319,6 +329,8 @@ impl Client {
             alias: entrance.alias.take(),
             user: entrance.user.take(),
             pass: entrance.pass.take(),
+            subject: entrance.subject.take(),
+            _seat: entrance.seat.take(),
             lists_private_rooms: entrance.lists_private_rooms,
             bucket: Bucket::new(self.shared.events_limit().1, Instant::now()),
             line,

@@ -94,6 +94,7 @@ impl Relay {
             self.metrics.relay.gap_seconds.inc_by(away.as_secs_f64());
         } // before the first time there was nothing to miss
         self.up.send_replace(true);
+        self.has_lapsed();
         info!(after = ?Duration::from_millis(away.as_millis() as u64), "Redis is there");
         true
     }
