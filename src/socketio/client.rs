@@ -331,6 +331,7 @@ impl Client {
     /// Ends the socket at `index`; its client does not come back by itself.
     pub(super) fn throw_out(&mut self, index: usize, reason: Reason) {
         let socket = self.sockets.remove(index);
+        self.forget_waits(&socket.namespace);
         let farewell = self.forget(&socket, reason);
         self.session.send(socket::disconnect(&socket.namespace));
         self.send_out(farewell, relay::Reply::None);

@@ -181,6 +181,14 @@ impl Client {
         Ok(None)
     }
 
+    /// A socket is put out: it waits for nothing, and what it has sent since is not done.
+    pub(super) fn forget_waits(&mut self, namespace: &str) {
+        if let Some(waits) = self.waits.as_deref_mut() {
+            waits.waits.retain(|wait| *wait.namespace != *namespace);
+            waits.backlog.retain(|packet| *packet.namespace != *namespace);
+        }
+    }
+
     /// Does the next packet that was kept, if there is one.
     pub(super) fn next_deferred(&mut self) -> Option<Result<(), Reason>> {
         let waits = self.waits.as_deref_mut()?;

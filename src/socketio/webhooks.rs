@@ -10,7 +10,8 @@ use tracing::debug;
 use super::SocketIo;
 use super::announce::Movement;
 use super::arguments::Refused;
-use super::client::{Client, Socket};
+use super::client::{Client, ROOT, Socket};
+use super::commands::{Caller, Command, Failed};
 use super::event::{Call, Outcome, refusal_json};
 use super::waiting::Settled;
 use crate::backend::webhook::{Ack, Event, Failure, Handler, Kind, Line, Moment, Orders, Subject, Whose};
@@ -80,11 +81,34 @@ impl SocketIo {
 
 impl Handler for SocketIo {
     fn obey(self: Arc<Self>, kind: Kind, whose: Whose, orders: Orders) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let root = Name::from(ROOT);
         Box::pin(async move {
             if let (Whose::Socket(subject), Some(data)) = (&whose, orders.data) {
                 self.keep(subject, data);
             }
-            let _ = (kind, orders.actions);
+            if orders.actions.is_empty() {
+                return;
+            }
+            for action in &orders.actions {
+                let caller = match &whose {
+                    Whose::Socket(subject) => Caller::Socket {
+                        namespace: &subject.namespace,
+                        id: &subject.id,
+                    },
+                    Whose::Nobody(namespace) => Caller::Nobody {
+                        namespace: namespace.as_ref().unwrap_or(&root),
+                    },
+                };
+                let carried = match Command::parse(&action.name, &action.json) {
+                    Ok(command) => self.carry(command, caller).await.map(drop),
+                    Err(invalid) => Err(invalid.into()),
+                };
+                if let (Err(Failed { message, .. }), Some(webhooks)) = (carried, &self.webhooks) {
+                    webhooks.action_failed(kind, &action.name, &message);
+                }
+            }
+            // What was emitted comes before the answer that its caller waits for.
+            self.hub.caught_up().await;
         })
     }
 }

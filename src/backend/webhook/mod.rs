@@ -80,6 +80,7 @@ pub struct Webhooks {
     lines: Mutex<Lines>,
     handler: OnceLock<Weak<dyn Handler>>,
     complaints: Mutex<Complaints>,
+    action_complaints: Mutex<Complaints>,
     ids: Arc<IdGenerator>,
     metrics: Arc<Metrics>,
 }
@@ -129,6 +130,7 @@ impl Webhooks {
             }),
             handler: OnceLock::new(),
             complaints: Mutex::default(),
+            action_complaints: Mutex::default(),
             ids,
             metrics,
         })))
@@ -304,16 +306,24 @@ impl Webhooks {
 
     /// Says that something was not told, unless that was said just now.
     fn complain(&self, kind: Kind, failure: Failure) {
-        let count = {
-            let mut complaints = self.complaints.lock();
-            complaints.count += 1;
-            if complaints.said.is_some_and(|said| said.elapsed() < COMPLAINT_EVERY) {
-                return;
-            }
-            complaints.said = Some(Instant::now());
-            std::mem::take(&mut complaints.count)
-        };
-        warn!(count, kind = kind.as_str(), why = failure.as_str(), "webhooks are lost");
+        if let Some(count) = self.complaints.lock().add() {
+            warn!(count, kind = kind.as_str(), why = failure.as_str(), "webhooks are lost");
+        }
+    }
+
+    /// An action of an answer was not done.
+    pub fn action_failed(&self, kind: Kind, action: &str, why: &str) {
+        self.metrics.webhooks.failed(kind, Failure::Action);
+        tracing::debug!(kind = kind.as_str(), action, why, "an action failed");
+        if let Some(count) = self.action_complaints.lock().add() {
+            warn!(
+                count,
+                kind = kind.as_str(),
+                action,
+                why,
+                "actions in answers to webhooks fail"
+            );
+        }
     }
 
     /// Has done what an answer wants.
@@ -321,6 +331,18 @@ impl Webhooks {
         if let Some(handler) = self.handler.get().and_then(Weak::upgrade) {
             handler.obey(kind, whose, orders).await;
         }
+    }
+}
+
+impl Complaints {
+    /// One more; how many it is time to speak of, if it is.
+    fn add(&mut self) -> Option<u64> {
+        self.count += 1;
+        if self.said.is_some_and(|said| said.elapsed() < COMPLAINT_EVERY) {
+            return None;
+        }
+        self.said = Some(Instant::now());
+        Some(std::mem::take(&mut self.count))
     }
 }
 
