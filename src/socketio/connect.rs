@@ -191,7 +191,7 @@ impl Client {
         Ok(())
     }
 
-    /// Lets a client into a namespace as soon as everything for it can be heard.
+    /// Lets a client into a namespace, and into its first rooms.
     pub(super) fn approach(&mut self, applicant: Applicant, claims: Option<Claims>) -> Result<(), Reason> {
         let Applicant {
             namespace,
@@ -228,9 +228,7 @@ impl Client {
         let mut seen = hashbrown::HashSet::<CompactString, foldhash::fast::RandomState>::default();
         rooms.retain(|room| seen.insert(room.clone()));
         let leeway = self.shared.tokens.as_ref().map_or(0, |tokens| tokens.leeway());
-        let subject = rules
-            .streams
-            .then(|| self.subject((&namespace, id.as_str(), user.as_ref()), &auth, &query));
+        let subject = self.subject(&rules, (&namespace, id.as_str(), user.as_ref()), &auth, &query);
         let entrance = Entrance {
             shared: Arc::clone(&self.shared),
             is_used: false,
@@ -249,9 +247,14 @@ impl Client {
             user,
             pass: claims.map(|claims| Box::new(Pass::new(claims, leeway))),
             rooms,
-            subject: subject.flatten(),
+            subject,
             seat,
         };
+        self.listen(entrance)
+    }
+
+    /// Lets a client in as soon as everything for it can be heard.
+    fn listen(&mut self, entrance: Entrance) -> Result<(), Reason> {
         let private = private_rooms(entrance.lists_private_rooms, &entrance.id, entrance.alias.as_ref());
         let rooms = entrance.rooms.iter().map(|room| &**room).chain(private);
         let live = self.shared.cluster.enter(&entrance.namespace, rooms);

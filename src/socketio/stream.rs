@@ -11,6 +11,7 @@ use super::arguments::Refused;
 use super::client::{Client, Socket};
 use super::event::{Call, Outcome};
 use super::relay::Reply;
+use super::rules::Rules;
 use crate::backend::webhook::{Event, Kind, Moment, Subject};
 use crate::hub::Name;
 use crate::metrics::Refusal;
@@ -48,11 +49,12 @@ impl Client {
     /// What the application is told of a socket, where it is told of its events.
     pub(super) fn subject(
         &self,
+        rules: &Rules,
         (namespace, id, user): (&Name, &str, Option<&Name>),
         auth: &str,
         query: &str,
     ) -> Option<Arc<Subject>> {
-        let record = self.session.record()?;
+        let record = self.session.record().filter(|_| rules.streams)?;
         Some(Arc::new(Subject {
             namespace: Name::clone(namespace),
             id: id.into(),
