@@ -12,7 +12,7 @@ use tracing::{debug, error, info, trace};
 
 use super::SocketIo;
 use super::announce::{self, Broadcasts, Movement};
-use super::arguments::logged;
+use super::arguments::loggable;
 use super::connect::private_rooms;
 use super::parser::Parser;
 use super::partial::{self, Partial};
@@ -398,15 +398,4 @@ impl Client {
 /// A namespace for the log: without what stands behind a question mark, which may be a secret.
 pub(super) fn without_query(namespace: &str) -> &str {
     namespace.split('?').next().unwrap_or_default()
-}
-
-/// A packet for the log: cut, and without what clients connect with, which may be a secret. Where tokens are read, any
-/// event may bring one: of those the name is shown.
-fn loggable(text: &str, may_hold_token: bool) -> &str {
-    if text.starts_with('0') {
-        return "0…";
-    }
-    let array = text.find('[').filter(|_| may_hold_token);
-    let name = array.and_then(|start| Some(&text[..start + text[start..].find(',')?]));
-    logged(name.unwrap_or(text))
 }

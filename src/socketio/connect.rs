@@ -270,6 +270,11 @@ impl Client {
             rooms,
             seat,
         };
+        self.listen(entrance)
+    }
+
+    /// Lets a client in as soon as everything for it can be heard.
+    fn listen(&mut self, entrance: Entrance) -> Result<(), Reason> {
         let private = private_rooms(entrance.lists_private_rooms, &entrance.id, entrance.alias.as_ref());
         let rooms = entrance.rooms.iter().map(|room| &**room).chain(private);
         let live = self.shared.cluster.enter(&entrance.namespace, rooms);

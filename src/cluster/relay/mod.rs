@@ -192,21 +192,6 @@ impl Relay {
         self.tasks.lock().drain(..).for_each(|task| task.abort());
     }
 
-    /// Whether what we publish comes back, and every change of that.
-    pub(super) fn up(&self) -> watch::Receiver<bool> {
-        self.up.subscribe()
-    }
-
-    /// Changes when Redis may have lost what we keep there.
-    pub(super) fn lapses(&self) -> watch::Receiver<u64> {
-        self.lapses.subscribe()
-    }
-
-    /// Redis may have lost what we keep there.
-    pub(super) fn has_lapsed(&self) {
-        self.lapses.send_modify(|times| *times += 1);
-    }
-
     /// Room for a broadcast; `None` when too much waits already.
     pub(super) fn try_reserve(&self, broadcast: &Broadcast) -> Option<Room> {
         let reservation = self.hub.try_reserve(broadcast).ok()?;
