@@ -2,23 +2,16 @@
 //! accepted that does nothing.
 
 const TLS: &str = "TLS comes with a later version; until then a proxy in front can do it";
-const LIMIT: &str = "this limit comes with a later version; until then there is none";
 const RECOVERY: &str = "recovery of missed events comes with a later version";
 const ADMIN_UI: &str = "the admin page comes with a later version";
-const STREAM: &str = "streams come with a later version";
 
 /// Sections and keys of later versions.
-const SETTINGS: [(&str, &str); 6] = [
+const SETTINGS: [(&str, &str); 4] = [
     ("server.tls", TLS),
-    ("limits.sockets_per_user", LIMIT),
     ("recovery", RECOVERY),
     ("admin.tls", TLS),
     ("admin_ui", ADMIN_UI),
-    ("namespace.event.stream", STREAM),
 ];
-
-/// Values of later versions, for keys of this one.
-const VALUES: [(&str, &str, &str); 1] = [("namespace.event.action", "stream", STREAM)];
 
 /// Why the setting at `path` (`server.tls.cert`, `namespace.stamp`) is not there yet, if it will be.
 pub(super) fn setting(path: &str) -> Option<&'static str> {
@@ -27,14 +20,6 @@ pub(super) fn setting(path: &str) -> Option<&'static str> {
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     };
     SETTINGS.iter().find(|(name, _)| named(name)).map(|(_, reason)| *reason)
-}
-
-/// Why `value` is not possible yet at `path`, if it will be.
-pub(super) fn value(path: &str, value: &str) -> Option<&'static str> {
-    VALUES
-        .iter()
-        .find(|(name, word, _)| *name == path && *word == value)
-        .map(|(_, _, reason)| *reason)
 }
 
 #[cfg(test)]
@@ -49,14 +34,11 @@ mod tests {
             ("webhook.url", None),
             ("cluster.redis", None),
             ("server.tls.cert", Some(TLS)),
-            ("namespace.event.stream", Some(STREAM)),
             ("clusters.redis", None),
             ("server.listen", None),
             ("namespace", None),
         ] {
             assert_eq!(setting(path), expected, "{path}");
         }
-        assert_eq!(value("namespace.event.action", "stream"), Some(STREAM));
-        assert_eq!(value("namespace.event.action", "webhook"), None);
     }
 }

@@ -38,6 +38,7 @@ impl Reference {
             action: ActionName::Drop,
             to: "namespace".into(),
             echo: false,
+            stream: String::new(),
         };
         Self {
             sections: TEXT.parse().expect("a test reads the reference"),

@@ -172,6 +172,45 @@ fn rules_say_nothing_that_their_action_does_not_read() {
 }
 
 #[test]
+fn streams_have_a_name_and_are_in_redis() {
+    let redis = "[cluster]\nredis = 'redis://127.0.0.1'\n";
+    for (section, rule, expected) in [
+        (redis, "action = 'stream'\nstream = 'orders'", None),
+        (redis, "action = 'stream'", Some("needs the name of a stream")),
+        (
+            redis,
+            "action = 'stream'\nstream = ''",
+            Some("needs the name of a stream"),
+        ),
+        (
+            "",
+            "action = 'stream'\nstream = 'orders'",
+            Some("needs a Redis: cluster.redis"),
+        ),
+        (
+            "",
+            "action = 'ack'\nstream = 'orders'",
+            Some("\"orders\" is read by the action \"stream\" alone"),
+        ),
+        ("", "action = 'ack'\nstream = ''", None),
+        (redis, "action = 'stream'\nstream = 'a'\necho = true", Some("echo")),
+        (
+            redis,
+            "action = 'stream'\nstream = 'a'\nto = 'rooms'",
+            Some("\"rooms\" is read by"),
+        ),
+    ] {
+        let text = format!("{section}[[namespace]]\nname = '/'\n[[namespace.event]]\nname = 'x'\n{rule}");
+        let errors = errors(&text);
+        assert_eq!(errors.len(), usize::from(expected.is_some()), "{text}: {errors:?}");
+        assert!(
+            errors.iter().all(|error| error.contains(expected.unwrap_or(""))),
+            "{text}: {errors:?}"
+        );
+    }
+}
+
+#[test]
 fn a_burst_needs_a_rate() {
     assert_eq!(errors("[limits]\nevents_burst = 5").len(), 1);
     assert!(errors("[limits]\nevents_burst = 5\nevents_per_second = 1").is_empty());
@@ -181,12 +220,10 @@ fn a_burst_needs_a_rate() {
 fn what_comes_later_says_so() {
     for text in [
         "[server.tls]\ncert = 'x'",
-        "[limits]\nsockets_per_user = 1",
         "[cluster]\nmode = 'sharded'",
         "[recovery]\non = true",
         "[admin.tls]\ncert = 'x'",
         "[admin_ui]\non = true",
-        "[[namespace]]\nname = '/'\n[[namespace.event]]\nname = 'x'\naction = 'drop'\nstream = ''",
     ] {
         let errors = errors(text);
         assert_eq!(errors.len(), 1, "{text}: {errors:?}");
@@ -240,6 +277,17 @@ fn who_must_show_a_token_may_do_nothing_that_is_not_allowed() {
     assert_eq!(config.namespace[1].join, ["*"]);
     assert!(!config.to_toml().contains("0123456789"), "{}", config.to_toml());
     assert_eq!(config.namespace[0].auth, crate::socketio::config::Auth::Token);
+}
+
+#[test]
+fn a_limit_of_users_sockets_needs_users() {
+    let loaded = load(&[("ROOMCAST_LIMITS__SOCKETS_PER_USER", "1")]).unwrap();
+    assert_eq!(loaded.config.limits.sockets_per_user, 1);
+    assert!(
+        loaded.warnings[0].contains("users come with tokens"),
+        "{:?}",
+        loaded.warnings
+    );
 }
 
 #[test]
@@ -321,11 +369,7 @@ fn strange_variables_are_named_with_what_was_meant() {
             "/",
             "comes from the configuration file alone",
         ),
-        (
-            "ROOMCAST_LIMITS__SOCKETS_PER_USER_FILE",
-            "x",
-            "comes with a later version",
-        ),
+        ("ROOMCAST_RECOVERY__ON_FILE", "x", "comes with a later version"),
         ("ROOMCAST_CLUSTER__REDIS", "http://x", "cluster.redis: "),
         (
             "ROOMCAST_LIMITS__ATTACHMENTS",

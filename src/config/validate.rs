@@ -196,6 +196,10 @@ fn limits(config: &Config, findings: &mut Findings) {
         let message = "does nothing without events_per_second".to_owned();
         findings.conflict("limits.events_burst", &["limits.events_per_second"], message);
     }
+    if config.limits.sockets_per_user > 0 && config.namespace.iter().all(|namespace| namespace.auth == Auth::None) {
+        let message = "does nothing: users come with tokens, by `auth = \"token\"`";
+        findings.warning("limits.sockets_per_user", message);
+    }
 }
 
 fn drain(config: &Config, findings: &mut Findings) {
@@ -354,6 +358,27 @@ fn rules(config: &Config, namespace: &Namespace, path: &str, findings: &mut Find
     }
 }
 
+/// Checks the stream of a rule.
+fn stream(config: &Config, rule: &EventRule, path: &str, findings: &mut Findings) {
+    let (own, action) = (format!("{path}.stream"), format!("{path}.action"));
+    let stream = &rule.stream;
+    if rule.action != ActionName::Stream {
+        if !stream.is_empty() {
+            let message = format!("\"{stream}\" is read by the action \"stream\" alone");
+            findings.conflict(&own, &[&action], message);
+        }
+        return;
+    }
+    if stream.is_empty() {
+        let message = "\"stream\" needs the name of a stream in Redis: stream";
+        findings.conflict(&action, &[&own], message);
+    }
+    if config.cluster.is_alone() {
+        let message = "\"stream\" needs a Redis: cluster.redis";
+        findings.conflict(&action, &["cluster.redis"], message);
+    }
+}
+
 /// Checks that a rule says nothing that its action does not read.
 fn check_action(config: &Config, rule: &EventRule, path: &str, findings: &mut Findings) {
     let action = rule.action;
@@ -365,6 +390,7 @@ fn check_action(config: &Config, rule: &EventRule, path: &str, findings: &mut Fi
         let message = "is read by the actions \"broadcast\" and \"publish\" alone";
         findings.conflict(&format!("{path}.echo"), &[&format!("{path}.action")], message);
     }
+    stream(config, rule, path, findings);
     let to = &rule.to;
     let to_path = format!("{path}.to");
     if !is_broadcast && to != "namespace" {

@@ -109,6 +109,8 @@ pub enum Limit {
     Connections,
     /// `limits.connections_per_ip`.
     ConnectionsPerIp,
+    /// `limits.sockets_per_user`.
+    SocketsPerUser,
     /// `limits.handshakes_per_second`.
     HandshakesPerSecond,
     /// `limits.events_per_second`.
@@ -163,6 +165,8 @@ pub enum Action {
     Ack,
     /// Hands it to the application.
     Webhook,
+    /// Appends to a stream in Redis.
+    Stream,
     /// Nothing.
     Drop,
 }
@@ -257,11 +261,11 @@ label!(Refusal {
 });
 label!(Action {
     Join => "join", Leave => "leave", Publish => "publish", Broadcast => "broadcast", Members => "members", Refresh => "refresh", Ack => "ack",
-    Webhook => "webhook", Drop => "drop",
+    Webhook => "webhook", Stream => "stream", Drop => "drop",
 });
 
 label!(Limit {
-    Connections => "connections", ConnectionsPerIp => "connections_per_ip",
+    Connections => "connections", ConnectionsPerIp => "connections_per_ip", SocketsPerUser => "sockets_per_user",
     HandshakesPerSecond => "handshakes_per_second", EventsPerSecond => "events_per_second",
     ControlPackets => "control_packets", WaitingEvents => "waiting_events", Questions => "questions",
 });

@@ -320,6 +320,9 @@ async fn forward(way: Way, sid: Option<Sid>, request: Request<Incoming>, peer: P
 fn join(cluster: &Cluster, hearing: Hearing, socketio: &Arc<SocketIo>, dependent: Option<&Arc<Engine>>) {
     let obeys = tokio::spawn(socketio::obey(hearing, Arc::clone(socketio)));
     cluster.end_with_us(obeys.abort_handle());
+    if let Some(keeps) = socketio.keep_counts() {
+        cluster.end_with_us(tokio::spawn(keeps).abort_handle());
+    }
     if let (Some(up), Some(engine)) = (cluster.up(), dependent) {
         let follows = tokio::spawn(follow(up, Arc::clone(engine)));
         cluster.end_with_us(follows.abort_handle());

@@ -12,16 +12,17 @@ use tracing::{debug, error, info, trace};
 
 use super::SocketIo;
 use super::announce::{self, Broadcasts, Movement};
-use super::arguments::logged;
+use super::arguments::loggable;
 use super::connect::private_rooms;
 use super::parser::Parser;
 use super::partial::{self, Partial};
 use super::pass::Pass;
+use super::quota::Seat;
 use super::relay::{self, Held};
 use super::rules::Rules;
 use super::values::Values;
 use super::waiting::{Step, Waits};
-use crate::backend::webhook::Line;
+use crate::backend::webhook::{Line, Subject};
 use crate::engine::{Event, Session};
 use crate::hub::{Except, Kick, Name, Reply, ShardId, SocketKey};
 use crate::limits::Bucket;
@@ -72,6 +73,10 @@ pub(super) struct Socket {
     pub(super) pass: Option<Box<Pass>>,
     /// Its way to the application, where there is one.
     pub(super) line: Option<Line>,
+    /// What the application is told of it, where it is told anything.
+    pub(super) subject: Option<Arc<Subject>>,
+    /// By which it is counted among its user's, where they are.
+    pub(super) _seat: Option<Box<Seat>>,
     /// Whether its private rooms were listed when it entered.
     pub(super) lists_private_rooms: bool,
     /// What it may still send.
@@ -377,15 +382,4 @@ impl Client {
 /// A namespace for the log: without what stands behind a question mark, which may be a secret.
 pub(super) fn without_query(namespace: &str) -> &str {
     namespace.split('?').next().unwrap_or_default()
-}
-
-/// A packet for the log: cut, and without what clients connect with, which may be a secret. Where tokens are read,
-/// or events handed to the application, any event may bring one: of those the name is shown.
-fn loggable(text: &str, may_hold_secret: bool) -> &str {
-    if text.starts_with('0') {
-        return "0…";
-    }
-    let array = text.find('[').filter(|_| may_hold_secret);
-    let name = array.and_then(|start| Some(&text[..start + text[start..].find(',')?]));
-    logged(name.unwrap_or(text))
 }

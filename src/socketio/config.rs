@@ -119,6 +119,9 @@ pub struct EventRule {
     /// For `broadcast` and `publish`: whether the sender receives it too.
     #[serde(default)]
     pub echo: bool,
+    /// For `stream`: the stream in Redis.
+    #[serde(default)]
+    pub stream: String,
 }
 
 /// What an event does.
@@ -141,6 +144,8 @@ pub enum ActionName {
     Ack,
     /// Hands the event to the application.
     Webhook,
+    /// Appends the event to a stream in Redis.
+    Stream,
     /// Nothing.
     Drop,
 }

@@ -13,6 +13,7 @@ use super::announce::{self, Movement};
 use super::client::{Client, ROOT, Socket, without_query};
 use super::consult::{Admission, Ids};
 use super::pass::Pass;
+use super::quota::Seat;
 use super::relay;
 use super::rules::Rules;
 use super::waiting::Settled;
@@ -49,6 +50,8 @@ pub(super) struct Applicant {
     pub(super) claims: Option<Claims>,
     /// The ids that the application was told.
     pub(super) ids: Option<Ids>,
+    /// Where sockets of users are counted and it is somebody's.
+    pub(super) seat: Option<Box<Seat>>,
 }
 
 /// A client on its way into a namespace. What was taken for it is given back if it does not get there.
@@ -71,6 +74,7 @@ pub(super) struct Entrance {
     /// What the application is told of it, and wants to be done once it is in.
     subject: Option<Arc<Subject>>,
     orders: Orders,
+    seat: Option<Box<Seat>>,
 }
 
 /// How long a client waits that is sent away without a verdict.
@@ -138,6 +142,7 @@ impl Client {
             rules,
             claims: None,
             ids: None,
+            seat: None,
         };
         let Some(tokens) = tokens else {
             return self.consult(applicant, None);
@@ -227,7 +232,11 @@ impl Client {
         let subject = self.subject(&applicant, &ids, user.clone());
         let Ids { id, alias } = ids;
         let Applicant {
-            namespace, rules, auth, ..
+            namespace,
+            rules,
+            auth,
+            seat,
+            ..
         } = applicant;
         let values = super::values::Values {
             user: user.as_deref(),
@@ -261,7 +270,13 @@ impl Client {
             user,
             pass: admission.pass(leeway),
             rooms,
+            seat,
         };
+        self.listen(entrance)
+    }
+
+    /// Lets a client in as soon as everything for it can be heard.
+    fn listen(&mut self, entrance: Entrance) -> Result<(), Reason> {
         let private = private_rooms(entrance.lists_private_rooms, &entrance.id, entrance.alias.as_ref());
         let rooms = entrance.rooms.iter().map(|room| &**room).chain(private);
         let live = self.shared.cluster.enter(&entrance.namespace, rooms);
@@ -287,7 +302,7 @@ impl Client {
         let connect = socket::connect(&namespace, is_v4.then(|| id.as_str()));
         let line = self
             .shared
-            .open_line(entrance.subject.take(), &entrance.data, entrance.is_applications);
+            .open_line(entrance.subject.clone(), &entrance.data, entrance.is_applications);
         let orders = std::mem::take(&mut entrance.orders);
         let new = NewSocket {
             outbox: self.session.outbox(),
@@ -321,6 +336,8 @@ impl Client {
             alias: entrance.alias.take(),
             user: entrance.user.take(),
             pass: entrance.pass.take(),
+            subject: entrance.subject.take(),
+            _seat: entrance.seat.take(),
             lists_private_rooms: entrance.lists_private_rooms,
             bucket: Bucket::new(self.shared.events_limit().1, Instant::now()),
             line,

@@ -100,7 +100,8 @@ impl Client {
     /// What the application is told of an applicant, and of the socket that it becomes; nothing where it is told nothing,
     /// or where clients 1.x and 2.x are in a namespace that is not configured.
     pub(super) fn subject(&self, applicant: &Applicant, ids: &Ids, user: Option<Name>) -> Option<Arc<Subject>> {
-        if self.shared.webhooks.is_none() || applicant.rules.index.is_none() {
+        let is_told = self.shared.webhooks.is_some() || applicant.rules.streams;
+        if !is_told || applicant.rules.index.is_none() {
             return None;
         }
         Some(Arc::new(Subject {
@@ -118,7 +119,7 @@ impl Client {
     pub(super) fn consult(&mut self, mut applicant: Applicant, claims: Option<Claims>) -> Result<(), Reason> {
         let mut admission = Admission { claims, answer: None };
         if !applicant.rules.asks {
-            return self.approach(applicant, admission);
+            return self.admit(applicant, admission);
         }
         let ids = self.new_ids(&applicant.namespace)?;
         let subject = self.subject(&applicant, &ids, admission.user());
@@ -167,13 +168,8 @@ impl Client {
                     return self.turn_down(&namespace, message, deny.data.as_deref(), "the application says no");
                 }
                 let claims = applicant.claims.take();
-                self.approach(
-                    applicant,
-                    Admission {
-                        claims,
-                        answer: Some(answer),
-                    },
-                )
+                let answer = Some(answer);
+                self.admit(applicant, Admission { claims, answer })
             }
         }
     }

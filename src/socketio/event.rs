@@ -15,7 +15,7 @@ use super::rules::Action;
 use super::waiting::Settled;
 use crate::backend::Verdict;
 use crate::cluster::Answer;
-use crate::hub::Broadcast;
+use crate::hub::{Broadcast, Name};
 use crate::metrics::{self, Limit, Refusal};
 use crate::protocol::encoded::Encoded;
 use crate::protocol::json::{self, Array};
@@ -30,6 +30,8 @@ pub(super) enum Outcome {
     Echo,
     /// Relayed as soon as there is room; the answer says what came of it.
     Relay(Broadcast),
+    /// Appended to a stream in Redis; the answer says what came of it.
+    Append(Name, Bytes),
     /// Done; the answer's array as written. Others are told of it.
     Announce(Broadcasts, String),
     /// A new token was looked at.
@@ -82,6 +84,10 @@ impl Client {
                 let reply = self.receipt(index, packet.id);
                 self.send_out(Broadcasts::from_iter([broadcast]), reply);
             }
+            Ok(Outcome::Append(stream, event)) => {
+                let reply = self.receipt(index, packet.id);
+                self.append(&stream, event, reply);
+            }
             Ok(Outcome::Announce(broadcasts, answer)) => self.tell(packet.namespace, packet.id, broadcasts, &answer),
             Ok(Outcome::Renew(verdict)) => self.renew(packet.namespace, packet.id, verdict),
             Ok(Outcome::Wait(settled)) => self.wait_for(packet.namespace, packet.id, settled),
@@ -110,6 +116,7 @@ impl Client {
             Action::Refresh => self.refresh(socket, call),
             Action::Ack => Ok(Outcome::Echo),
             Action::Webhook => self.hand_over(socket, call),
+            Action::Stream(stream) => self.stream(socket, call, stream),
             Action::Drop => {
                 let message = format!("no rule does anything with the event {}", quoted(name));
                 Err((Refusal::NoRule, message))

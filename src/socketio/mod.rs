@@ -18,9 +18,11 @@ mod parser;
 mod partial;
 mod pass;
 mod pattern;
+mod quota;
 mod relay;
 mod rosters;
 mod rules;
+mod stream;
 mod values;
 mod waiting;
 mod webhooks;
@@ -34,6 +36,7 @@ pub use obey::obey;
 use answers::MemberAnswers;
 use commands::Once;
 use parking_lot::Mutex;
+use quota::Quota;
 use rosters::Rosters;
 
 use crate::backend::Tokens;
@@ -62,6 +65,8 @@ pub struct SocketIo {
     tokens: Option<Arc<Tokens>>,
     /// Where there is an application to ask and tell.
     webhooks: Option<Arc<Webhooks>>,
+    /// Where users' sockets are limited.
+    quota: Option<Arc<Quota>>,
     member_answers: MemberAnswers,
     rosters: Mutex<Rosters>,
     once: Once,
@@ -75,8 +80,10 @@ impl SocketIo {
         ids: Arc<IdGenerator>,
         metrics: Arc<Metrics>,
     ) -> Self {
+        let quota = Quota::new(config.limits.sockets_per_user, &cluster);
         Self {
             hub,
+            quota,
             cluster,
             ids,
             metrics,
@@ -104,6 +111,11 @@ impl SocketIo {
     pub fn calling(mut self, webhooks: Option<Arc<Webhooks>>) -> Self {
         self.webhooks = webhooks;
         self
+    }
+
+    /// What keeps the counts of users' sockets, for as long as it is polled; `None` where they are not limited.
+    pub fn keep_counts(&self) -> Option<impl Future<Output = ()> + Send + 'static + use<>> {
+        self.quota.clone().map(Quota::keep)
     }
 
     /// Events a second that a socket may send, and how many at once. A rate of 0 is none.

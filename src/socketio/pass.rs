@@ -230,7 +230,7 @@ impl Client {
             Outcome::Announce(presence, answer) => self.tell(namespace, id, presence, &answer),
             Outcome::Done(answer) => self.tell(namespace, id, Default::default(), &answer),
             Outcome::Wait(settled) => self.wait_for(namespace, id, settled),
-            Outcome::Echo | Outcome::Relay(_) | Outcome::Renew(_) => {} // nothing of this kind comes of it
+            Outcome::Echo | Outcome::Relay(_) | Outcome::Append(..) | Outcome::Renew(_) => {} // nothing of this kind comes of it
         }
     }
 

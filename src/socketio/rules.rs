@@ -45,6 +45,8 @@ pub(super) struct Rules {
     pub(super) stamp: bool,
     /// Whether members are told who comes and goes.
     pub(super) presence: bool,
+    /// Whether events are appended to streams.
+    pub(super) streams: bool,
     events: HashMap<String, usize, RandomState>,
     /// Patterns of events by the number of their rule.
     event_patterns: Vec<(usize, Pattern)>,
@@ -57,12 +59,19 @@ pub(super) struct Rules {
 pub(super) enum Action {
     Join,
     Leave,
-    Publish { echo: bool },
-    Broadcast { to: To, echo: bool },
+    Publish {
+        echo: bool,
+    },
+    Broadcast {
+        to: To,
+        echo: bool,
+    },
     Members,
     Refresh,
     Ack,
     Webhook,
+    /// Appends to this stream in Redis.
+    Stream(Name),
     Drop,
 }
 
@@ -165,6 +174,7 @@ impl Rules {
             members_only: namespace.members_only,
             stamp: namespace.stamp,
             presence: namespace.presence,
+            streams: namespace.event.iter().any(|rule| rule.action == ActionName::Stream),
             ..Self::nothing()
         };
         rules.actions.clear();
@@ -197,6 +207,7 @@ impl Rules {
             members_only: true,
             stamp: false,
             presence: false,
+            streams: false,
             events: HashMap::default(),
             event_patterns: Vec::new(),
             actions: vec![Action::Drop],
@@ -251,6 +262,7 @@ impl Action {
             ActionName::Refresh => Self::Refresh,
             ActionName::Ack => Self::Ack,
             ActionName::Webhook => Self::Webhook,
+            ActionName::Stream => Self::Stream(rule.stream.as_str().into()),
             ActionName::Drop => Self::Drop,
         }
     }
@@ -265,6 +277,7 @@ impl Action {
             Self::Refresh => metrics::Action::Refresh,
             Self::Ack => metrics::Action::Ack,
             Self::Webhook => metrics::Action::Webhook,
+            Self::Stream(_) => metrics::Action::Stream,
             Self::Drop => metrics::Action::Drop,
         }
     }

@@ -14,7 +14,9 @@ use super::announce::{Broadcasts, Movement};
 use super::arguments::quoted;
 use super::client::Client;
 use super::connect::{Applicant, Entrance};
+use super::consult::Admission;
 use super::event::refusal_json;
+use super::quota::Seat;
 use crate::backend::Verdict;
 use crate::backend::webhook::{Ack, Answer, Failure};
 use crate::engine::Event;
@@ -32,6 +34,8 @@ pub(super) enum Settled {
     Judged(Box<Applicant>, Verdict),
     /// The application was asked whether it may enter.
     Consulted(Box<Applicant>, Result<Box<Answer>, Failure>),
+    /// Its user may have one more socket, or not.
+    Seated(Box<(Applicant, Admission)>, Option<Seat>),
     /// It may enter its namespace, or not.
     Entrance(Box<Entrance>, bool),
     /// A new token was looked at.
@@ -227,6 +231,10 @@ impl Client {
         let (presence, json) = match settled {
             Settled::Judged(applicant, verdict) => return self.on_verdict(*applicant, verdict),
             Settled::Consulted(applicant, answer) => return self.on_consulted(*applicant, answer),
+            Settled::Seated(applicant, seat) => {
+                let (applicant, admission) = *applicant;
+                return self.seated(applicant, admission, seat);
+            }
             Settled::Entrance(entrance, true) => return self.enter(*entrance),
             Settled::Entrance(entrance, false) => return self.turn_away(&entrance.namespace),
             Settled::Renewed(verdict) => {

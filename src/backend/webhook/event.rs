@@ -200,8 +200,8 @@ impl Event {
         self.more.len()
     }
 
-    /// The body of a request.
-    pub(super) fn body(&self, node: &str, subject: Option<&Subject>, data: &str) -> Bytes {
+    /// All of it as JSON.
+    pub fn body(&self, node: &str, subject: Option<&Subject>, data: &str) -> Bytes {
         let mut out = String::with_capacity(256 + self.bytes(subject) + data.len());
         out.push_str(r#"{"id":"#);
         json::write_string(&mut out, &self.id);
