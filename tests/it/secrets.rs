@@ -223,7 +223,7 @@ fn check_prints_no_secret() {
         (SETTINGS.replace("secret = [", "secret = [1, "), false),
         (SETTINGS.replace("http://user", "ftp://user"), false),
         (SETTINGS.replace("http://user", "user"), false),
-        (SETTINGS.replace("127.0.0.1:9", "127.0.0.1:canary"), false),
+        (SETTINGS.replace("127.0.0.1:9", "127.0.0.1:x"), false),
         (
             SETTINGS.replace("secret = [\"canary-webhook", "secrte = [\"canary-webhook"),
             false,

@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 
 use crate::backend::{Backend, Call, Reply, settings};
 use crate::client::http::{Request, request};
-use crate::client::socket::{Client, EVERY_CLIENT};
+use crate::client::socket::{Client, EVERY_CLIENT, Transport};
 use crate::gateway::TestGateway;
 use roomcast::server::Ended;
 
@@ -186,6 +186,43 @@ async fn a_node_that_leaves_says_who_has_gone() {
         let call = backend.next().await;
         assert_eq!((call.kind(), &call.body["reason"]), ("disconnect", &json!("draining")));
     }
+}
+
+#[tokio::test]
+async fn who_comes_again_by_the_same_id_comes_behind_who_has_gone() {
+    let gate = Arc::new(Semaphore::new(0));
+    let held = Arc::clone(&gate);
+    let mut backend = Backend::start(move |call| match call.kind() {
+        "disconnect" => Reply::Held(Arc::clone(&held), Box::new(Reply::Json(json!({})))),
+        _ => Reply::Json(json!({"user": "alice"})),
+    })
+    .await;
+    let text = settings(backend.address, "events = [\"connect\", \"connected\", \"disconnect\"]")
+        + "[[namespace]]\nname = \"/chat\"\nauth = \"webhook\"\n";
+    let gateway = TestGateway::start(&text).await;
+    let mut client = Client::open(&gateway, Transport::WebSocket, 3).await;
+    client.enter("/chat").await;
+    client.send("41/chat").await;
+    client.send("40/chat").await;
+    let mut ids = Vec::new();
+    for kind in ["connect", "connected", "disconnect"] {
+        let call = backend.next().await;
+        assert_eq!(call.kind(), kind);
+        ids.push(call.body["socket"]["id"].clone());
+    }
+    let mut other = Client::open(&gateway, Transport::WebSocket, 4).await;
+    other.enter("/chat").await;
+    assert_eq!(backend.next().await.body["socket"]["protocol"], 4);
+    assert_eq!(backend.next().await.body["socket"]["protocol"], 4);
+    backend.is_left_alone();
+    gate.add_permits(10);
+    for kind in ["connect", "connected"] {
+        let call = backend.next().await;
+        assert_eq!(call.kind(), kind);
+        ids.push(call.body["socket"]["id"].clone());
+    }
+    ids.dedup();
+    assert_eq!(ids.len(), 1, "{ids:?}");
 }
 
 #[tokio::test]
