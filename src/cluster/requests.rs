@@ -9,9 +9,9 @@ use std::time::Duration;
 use compact_str::CompactString;
 use tracing::debug;
 
-use super::census::question_of;
 use super::hearing::{Act, Command};
 use super::relay::Relay;
+use super::survey::question_of;
 use super::wire::{self, Answer, Ask, Dialect, RemoteSocket, Request, Response};
 use crate::hub::{Broadcast, Described, Except, Name, Rooms, Selection, Target};
 use crate::metrics::Origin;

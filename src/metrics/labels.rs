@@ -79,6 +79,14 @@ pub enum Forwarded {
 pub enum Question {
     /// Who is in a room.
     Members,
+    /// Which sockets there are.
+    Sockets,
+    /// Which rooms there are.
+    Rooms,
+    /// What gateways say of themselves.
+    Nodes,
+    /// Whether one gateway drains.
+    Drain,
 }
 
 /// What came of a question to all other servers.
@@ -191,6 +199,6 @@ label!(Forwarded {
     Answered => "answered", UnknownOwner => "unknown_owner", Unreachable => "unreachable", Broken => "broken",
     Aborted => "aborted", Refused => "refused",
 });
-label!(Question { Members => "members" });
+label!(Question { Members => "members", Sockets => "sockets", Rooms => "rooms", Nodes => "nodes", Drain => "drain" });
 label!(Questioned { Complete => "complete", Partial => "partial", RateLimited => "rate_limited" });
 label!(Publisher { Roomcast => "roomcast", Node => "node", Emitter => "emitter" });

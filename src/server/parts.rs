@@ -29,6 +29,7 @@ use crate::proxies::{Hop, Proxies};
 use crate::socketio::config::Auth;
 use crate::socketio::{self, SocketIo};
 use crate::stream::Stream;
+use crate::wish::Stopper;
 
 /// Headers of handshakes that other servers may ask for.
 const RECORDED_HEADERS: [&str; 3] = ["cookie", "user-agent", "x-request-id"];
@@ -56,6 +57,7 @@ pub(super) struct Parts {
     pub(super) cluster: Arc<Cluster>,
     pub(super) socketio: Arc<SocketIo>,
     pub(super) admin: Admin,
+    pub(super) stopper: Stopper,
 }
 
 impl Parts {
@@ -74,12 +76,14 @@ impl Parts {
         let ids = Arc::new(IdGenerator::new().map_err(unavailable("no ids can be made"))?);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let (hub, _) = Hub::new(cores, Arc::clone(&metrics));
+        let stopper = Stopper::default();
         let (cluster, hearing) = Cluster::new(
             &config.cluster,
             listen,
             Arc::clone(&ids),
             Arc::clone(&hub),
             Arc::clone(&metrics),
+            stopper.clone(),
         )
         .map_err(unavailable("the cluster cannot be joined"))?;
         let needs_redis = !config.cluster.serve_without_redis;
@@ -132,6 +136,7 @@ impl Parts {
             cluster,
             socketio,
             admin,
+            stopper,
         })
     }
 
