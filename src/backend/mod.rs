@@ -2,6 +2,7 @@
 //!
 //! Knows no sockets and no rooms: it says what a token is worth, and what comes of that is decided above.
 
+mod binary;
 pub mod config;
 mod fetch;
 mod jwks;
@@ -11,6 +12,7 @@ mod token;
 #[cfg(test)]
 mod tests;
 
+pub use binary::{BinaryError, extract, inline};
 pub use config::Config;
 pub use jwks::Location;
 pub use keys::{public_key_problem, set_problem};

@@ -10,6 +10,7 @@ use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
 use super::found::{FoundRoom, FoundSocket, RoomQuery, SocketQuery};
+use super::hearing::Act;
 use super::pages::Page;
 use crate::hub::Member;
 use crate::protocol::ids::looks_like_socket_id;
@@ -103,9 +104,23 @@ pub(super) enum Question {
     Node,
     /// Not a question but a wish: to drain, or to serve again.
     Drain { wanted: bool },
+    /// No question but an order: do this to sockets of yours, and say when it is done.
+    Do(Order),
     /// Something of a later version.
     #[serde(other)]
     Unknown,
+}
+
+/// What is to be done to which sockets.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub(super) struct Order {
+    pub(super) namespace: CompactString,
+    /// Those in one of these rooms; `None` = all of the namespace.
+    pub(super) rooms: Option<Vec<CompactString>>,
+    /// But none in one of these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) except: Vec<CompactString>,
+    pub(super) act: Act,
 }
 
 /// What a gateway answers.
@@ -135,6 +150,8 @@ pub(super) enum Answer {
     Node { node: Node, in_namespace: bool },
     /// Whether it drains.
     Drain { draining: bool },
+    /// The order is carried out.
+    Done,
     /// The question was not understood.
     #[serde(other)]
     Unknown,

@@ -3,6 +3,7 @@
 //! Alone, everything goes straight to the hub. With a Redis, broadcasts pass through it in one order, rooms with members
 //! here are subscribed, and other servers on the same Redis are obeyed and answered as if we were a Node.js server.
 
+mod acks;
 mod alive;
 mod answer;
 mod asking;
@@ -16,6 +17,7 @@ mod gossip;
 mod hearing;
 mod inventory;
 mod ledger;
+mod orders;
 mod pages;
 mod peers;
 pub mod redis;
@@ -32,10 +34,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use compact_str::CompactString;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::AbortHandle;
 
-pub use answer::{Answer, Receipt};
+pub use acks::{Acknowledged, Event};
+pub use answer::{Answer, Receipt, Waiter};
 pub use census::{Census, NODE_SERVERS};
 pub use config::Config;
 pub use forward::{
@@ -45,6 +48,7 @@ pub use found::{FoundRoom, FoundSocket, RoomQuery, SocketQuery};
 pub use gossip::{Node, Roster, Users};
 pub use hearing::{Act, Command, Heard, Hearing};
 pub use inventory::{Busy, Nodes, Undrained};
+pub use orders::Ordered;
 pub use pages::Page;
 
 use crate::hub::{Broadcast, Hub, Name};
@@ -84,7 +88,7 @@ pub struct Live(Vec<Confirmation>);
 
 /// A broadcast for which there is no room, with the answer that it would have had.
 #[derive(Debug)]
-pub struct Waiting(Box<(Broadcast, Option<Answer>)>);
+pub struct Waiting(Box<(Broadcast, Option<Waiter>)>);
 
 impl Live {
     /// Whether there is nothing to wait for.
@@ -219,7 +223,7 @@ impl Cluster {
     }
 
     /// Sends a packet to everybody in the target on every node. What came of it, where that is known at once; else
-    /// `answer` is sent later.
+    /// `waiter` hears it later.
     ///
     /// # Errors
     /// With the broadcast, when too much waits already.
@@ -227,7 +231,7 @@ impl Cluster {
         &self,
         broadcast: Broadcast,
         origin: Origin,
-        answer: Option<Answer>,
+        waiter: Option<Waiter>,
     ) -> Result<Option<Receipt>, Waiting> {
         match &self.bus {
             Bus::Solo => match self.hub.try_reserve(&broadcast) {
@@ -235,18 +239,18 @@ impl Cluster {
                     self.hub.broadcast(broadcast, reservation, origin);
                     Ok(Some(Receipt::Relayed))
                 }
-                Err(_) => Err(Waiting(Box::new((broadcast, answer)))),
+                Err(_) => Err(Waiting(Box::new((broadcast, waiter)))),
             },
             Bus::Redis(relay) => match relay.try_reserve(&broadcast) {
-                Some(room) => Ok(relay.publish(broadcast, room, origin, answer)),
-                None => Err(Waiting(Box::new((broadcast, answer)))),
+                Some(room) => Ok(relay.publish(broadcast, room, origin, waiter)),
+                None => Err(Waiting(Box::new((broadcast, waiter)))),
             },
         }
     }
 
     /// The same, but waits while too much waits.
     pub async fn broadcast(&self, waiting: Waiting, origin: Origin) -> Option<Receipt> {
-        let (broadcast, answer) = *waiting.0;
+        let (broadcast, waiter) = *waiting.0;
         match &self.bus {
             Bus::Solo => {
                 let reservation = self.hub.reserve(&broadcast).await;
@@ -255,9 +259,28 @@ impl Cluster {
             }
             Bus::Redis(relay) => {
                 let room = relay.reserve(&broadcast).await;
-                relay.publish(broadcast, room, origin, answer)
+                relay.publish(broadcast, room, origin, waiter)
             }
         }
+    }
+
+    /// The same, and waits until it is known what came of it.
+    pub async fn publish(&self, broadcast: Broadcast, origin: Origin) -> Receipt {
+        let (sender, later) = oneshot::channel();
+        let known = match self.try_broadcast(broadcast, origin, Some(Waiter::Task(sender))) {
+            Ok(known) => known,
+            Err(waiting) => self.broadcast(waiting, origin).await,
+        };
+        match known {
+            Some(receipt) => receipt,
+            None => later.await.unwrap_or(Receipt::Unavailable), // the relay ends with the node
+        }
+    }
+
+    /// Sends a packet to everybody in the target on this node, whatever others are there; waits while too much waits.
+    pub async fn broadcast_here(&self, broadcast: Broadcast, origin: Origin) {
+        let reservation = self.hub.reserve(&broadcast).await;
+        self.hub.broadcast(broadcast, reservation, origin);
     }
 
     /// Whether a socket's private rooms must be among those that it enters and exits: Redis may refuse to let us hear them
@@ -297,8 +320,8 @@ impl Cluster {
 
     /// A command is done, its subscriptions are live: who asked to be told is told.
     pub fn done(&self, command: &Command) {
-        if let (Bus::Redis(relay), Some(question)) = (&self.bus, &command.question) {
-            relay.done(&command.namespace, question);
+        if let (Bus::Redis(relay), Some(asker)) = (&self.bus, &command.asker) {
+            relay.done(&command.namespace, asker);
         }
     }
 

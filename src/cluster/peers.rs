@@ -18,8 +18,8 @@ use tokio::time::MissedTickBehavior;
 use tracing::{debug, error, info, warn};
 
 use super::alive::Alive;
-use super::gossip::{self, Answer, Message, Node, VERSION};
-use super::hearing::Heard;
+use super::gossip::{self, Answer, Message, Node, Question, VERSION};
+use super::hearing::{Asker, Command, Heard};
 use super::redis::Failure;
 use super::relay::Relay;
 use crate::protocol::ids::{IdGenerator, Sid};
@@ -308,6 +308,15 @@ impl Relay {
             Message::Bye { node, .. } => {
                 let gone = self.peers.alive.lock().left(&node.run);
                 heard.extend(gone.map(|node| self.gone(node, false)));
+            }
+            Message::Ask {
+                run,
+                id,
+                question: Question::Do(order),
+                ..
+            } => {
+                let command = Command::ordered(order, Asker::Gateway(run, id));
+                heard.extend(command.map(|command| Heard::Command(Box::new(command))));
             }
             Message::Ask { run, id, question, .. } if run != *self.run() => {
                 let answer = Message::Answer {

@@ -192,7 +192,8 @@ impl Relay {
         }
         match wire::decode_response(payload) {
             Ok(response) => {
-                if let Some(id) = question_of(self.run(), &response.id) {
+                let (run, id) = (self.run(), &response.id);
+                if let Some(id) = question_of(run, id).or_else(|| ack_question_of(run, id)) {
                     self.asking.server_answered(id, response.answer);
                 }
             }
@@ -269,9 +270,23 @@ pub(super) fn question_id(run: &str, id: u64) -> CompactString {
     format_compact!("{run}.{id:x}")
 }
 
-/// The number of a question of `run`, by its id on the adapters' channels.
+/// What a question to gateways as well is called there.
+pub(super) fn ack_question_id(run: &str, id: u64) -> CompactString {
+    format_compact!("{run}+{id:x}")
+}
+
+/// The number of a question of `run`, by its id on the adapters' channels: one to Node servers alone.
 pub(super) fn question_of(run: &str, id: &str) -> Option<u64> {
-    let number = id.strip_prefix(run)?.strip_prefix('.')?;
+    number_of(run, '.', id)
+}
+
+/// The same for a question to gateways as well.
+fn ack_question_of(run: &str, id: &str) -> Option<u64> {
+    number_of(run, '+', id)
+}
+
+fn number_of(run: &str, mark: char, id: &str) -> Option<u64> {
+    let number = id.strip_prefix(run)?.strip_prefix(mark)?;
     u64::from_str_radix(number, 16).ok()
 }
 
@@ -281,6 +296,9 @@ mod tests {
 
     #[test]
     fn questions_are_known_by_their_ids() {
+        let id = ack_question_id("abcdefgh", 255);
+        assert_eq!(ack_question_of("abcdefgh", &id), Some(255));
+        assert_eq!(question_of("abcdefgh", &id), None);
         let id = question_id("abcdefgh", 255);
         assert_eq!(question_of("abcdefgh", &id), Some(255));
         for (run, id) in [

@@ -42,8 +42,12 @@ pub enum Upgrade {
 pub enum Origin {
     /// A client.
     Client,
+    /// The application, by the HTTP API.
+    Api,
     /// Another server on the same Redis.
     Cluster,
+    /// The application, in its answer to a webhook.
+    Backend,
 }
 
 /// Who published what the relay hears.
@@ -87,6 +91,10 @@ pub enum Question {
     Nodes,
     /// Whether one gateway drains.
     Drain,
+    /// No question: sockets join or leave rooms, or go.
+    Order,
+    /// An event that clients answer.
+    Acks,
 }
 
 /// What came of a question to all other servers.
@@ -181,7 +189,7 @@ label!(Handshake {
     UnsupportedProtocol => "unsupported_protocol", UnknownTransport => "unknown_transport", Unavailable => "unavailable",
 });
 label!(Upgrade { Done => "done", TimedOut => "timed_out", Failed => "failed" });
-label!(Origin { Client => "client", Cluster => "cluster" });
+label!(Origin { Client => "client", Api => "api", Cluster => "cluster", Backend => "backend" });
 label!(Refusal {
     Forbidden => "forbidden", BadRequest => "bad_request", RateLimited => "rate_limited", TooLarge => "too_large", NoRule => "no_rule",
     Unavailable => "unavailable", Expired => "expired", Volatile => "volatile",
@@ -199,6 +207,9 @@ label!(Forwarded {
     Answered => "answered", UnknownOwner => "unknown_owner", Unreachable => "unreachable", Broken => "broken",
     Aborted => "aborted", Refused => "refused",
 });
-label!(Question { Members => "members", Sockets => "sockets", Rooms => "rooms", Nodes => "nodes", Drain => "drain" });
+label!(Question {
+    Members => "members", Sockets => "sockets", Rooms => "rooms", Nodes => "nodes", Drain => "drain",
+    Order => "order", Acks => "acks",
+});
 label!(Questioned { Complete => "complete", Partial => "partial", RateLimited => "rate_limited" });
 label!(Publisher { Roomcast => "roomcast", Node => "node", Emitter => "emitter" });

@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::AbortHandle;
 
-use super::answer::{Answer, Receipt, count};
+use super::answer::{Receipt, Waiter, count};
 use super::asking::Asking;
 use super::config::{Config, Order};
 use super::forward::Forwarder;
@@ -107,7 +107,7 @@ struct Outgoing {
 struct Published {
     epoch: u64,
     number: u64,
-    answer: Option<Answer>,
+    waiter: Option<Waiter>,
     _room: OwnedSemaphorePermit,
 }
 
@@ -216,7 +216,7 @@ impl Relay {
         broadcast: Broadcast,
         room: Room,
         origin: Origin,
-        answer: Option<Answer>,
+        waiter: Option<Waiter>,
     ) -> Option<Receipt> {
         let Room { reservation, permit } = room;
         let route = self.route(&broadcast);
@@ -253,7 +253,7 @@ impl Relay {
         let published = Published {
             epoch: state.ledger.epoch(),
             number,
-            answer,
+            waiter,
             _room: permit,
         };
         let outgoing = Outgoing {
@@ -274,7 +274,7 @@ impl Relay {
         let published = Published {
             epoch: 0,
             number: 0, // nothing of ours waits for it
-            answer: None,
+            waiter: None,
             _room: permit,
         };
         let outgoing = Outgoing {
@@ -283,6 +283,11 @@ impl Relay {
             published,
         };
         self.outgoing.send(outgoing).is_ok()
+    }
+
+    /// Whether clients are served while Redis is away.
+    pub(super) fn serves_alone(&self) -> bool {
+        self.serves_alone
     }
 
     /// Waits until everything that was published before is at Redis, or lost.
