@@ -3,6 +3,7 @@
 //! The only place that knows the metrics crate. All series of a closed set are there from the start, at 0; no label is
 //! ever made from what a client sends. Nothing is global: a process may run several gateways.
 
+mod api;
 mod labels;
 mod relay;
 
@@ -14,6 +15,7 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
+pub use api::{Api, ApiRoute};
 pub use labels::{
     Action, Forwarded, Handshake, Limit, Origin, Publisher, Question, Questioned, Refusal, Transport, Upgrade,
 };
@@ -77,6 +79,8 @@ pub struct Metrics {
     pub draining: IntGauge,
     /// The way through Redis.
     pub relay: Relay,
+    /// The HTTP API.
+    pub api: Api,
 }
 
 impl Metrics {
@@ -152,6 +156,7 @@ impl Metrics {
             event_duration: new.event_duration()?,
             draining: new.gauge("draining", "1 while the node drains")?,
             relay: Relay::new(&new)?,
+            api: Api::new(&new)?,
             registry,
         };
         Ok(metrics)
@@ -367,6 +372,9 @@ mod tests {
 
     #[test]
     fn numbers_of_enums_are_their_places_in_the_families() {
+        for (index, route) in ApiRoute::ALL.iter().enumerate() {
+            assert_eq!(*route as usize, index);
+        }
         for (index, reason) in Reason::ALL.iter().enumerate() {
             assert_eq!(*reason as usize, index);
         }

@@ -22,6 +22,7 @@ use crate::hub::Hub;
 use crate::limits;
 use crate::metrics::{Forwarded, Limit, Metrics};
 use crate::ops::admin::Admin;
+use crate::ops::api::Api;
 use crate::ops::demo;
 use crate::ops::health::Health;
 use crate::protocol::ids::{IdGenerator, Sid};
@@ -114,9 +115,17 @@ impl Parts {
         if let Some(hearing) = hearing {
             join(&cluster, hearing, &socketio, needs_redis.then_some(&engine));
         }
-        let admin = Admin {
-            ids: Arc::clone(&ids),
+        let api = Api {
             keys: config.admin.keys.clone(),
+            cluster: Arc::clone(&cluster),
+            socketio: Arc::clone(&socketio),
+            metrics: Arc::clone(&metrics),
+            stopper: stopper.clone(),
+            payload_bytes_max: config.engine.max_payload.0,
+        };
+        let admin = Admin {
+            api,
+            ids: Arc::clone(&ids),
             health: Arc::clone(&health),
             metrics,
             hub,
@@ -164,7 +173,7 @@ impl Parts {
             None => match port {
                 Port::Clients => self.route(request, peer, lease).await,
                 Port::Peers => self.respond_to_gateway(request, peer, lease).await,
-                Port::Admin => self.admin.respond(&request),
+                Port::Admin => self.admin.respond(request, peer.ip()).await,
             },
         };
         // Behind a WebSocket that was refused comes what has not passed the gate.
