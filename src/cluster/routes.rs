@@ -67,6 +67,11 @@ impl Routes {
         format!("{}-roomcast:secret", self.prefix)
     }
 
+    /// Who has claimed the id of a command.
+    pub(super) fn once(&self, id: &str) -> String {
+        format!("{}-roomcast:once:{id}", self.prefix)
+    }
+
     /// What every node hears, whoever is there.
     pub(super) fn of_node(&self) -> Vec<Line> {
         let mut lines = vec![

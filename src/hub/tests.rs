@@ -428,7 +428,10 @@ async fn all_sockets_of_a_user_are_found_by_its_name_alone() {
     ];
     let room = user_room("alice");
     assert_eq!(fixture.hub.sockets_of("/", "alice"), 4);
-    let joined = fixture.hub.join(others[2].key, &[room.clone()], usize::MAX).unwrap();
+    let joined = fixture
+        .hub
+        .join(others[2].key, std::slice::from_ref(&room), usize::MAX)
+        .unwrap();
     assert!(joined.changed.is_empty(), "a user's room was joined");
     for rooms in [vec![room.clone()], vec![room.clone(), "nobody".into()]] {
         let target = Target::Rooms(Rooms::from_list(rooms).unwrap());

@@ -12,7 +12,7 @@ use crate::protocol::socket::RESERVED_EVENTS;
 const ROOMS_MAX: usize = 1000;
 
 /// Bytes of a relayed event's name.
-const EVENT_BYTES_MAX: usize = 256;
+pub(super) const EVENT_BYTES_MAX: usize = 256;
 
 /// Events of the gateway itself, which no client may imitate.
 const OWN_EVENTS: [&str; 2] = ["presence", "expired"];

@@ -4,6 +4,7 @@ mod announce;
 mod answers;
 mod arguments;
 mod client;
+pub mod commands;
 pub mod config;
 mod connect;
 mod event;
@@ -29,6 +30,7 @@ pub use client::serve;
 pub use obey::obey;
 
 use answers::MemberAnswers;
+use commands::Once;
 use parking_lot::Mutex;
 use rosters::Rosters;
 
@@ -57,6 +59,7 @@ pub struct SocketIo {
     tokens: Option<Arc<Tokens>>,
     member_answers: MemberAnswers,
     rosters: Mutex<Rosters>,
+    once: Once,
 }
 
 impl SocketIo {
@@ -79,6 +82,7 @@ impl SocketIo {
             tokens: None,
             member_answers: MemberAnswers::default(),
             rosters: Mutex::new(Rosters::new()),
+            once: Once::default(),
         }
     }
 

@@ -16,7 +16,8 @@ use std::path::Path;
 use file::File;
 
 /// Files that may be longer: up to how many lines, and why.
-const LONG_FILES: [(&str, usize, &str); 5] = [
+const LONG_FILES: [(&str, usize, &str); 6] = [
+    ("src/engine/outbox.rs", 410, "one queue, and the one way out of it"),
     ("src/engine/session.rs", 510, "one poll function and what it polls"),
     (
         "src/engine/polling.rs",
@@ -24,7 +25,7 @@ const LONG_FILES: [(&str, usize, &str); 5] = [
         "one parked poll, and what may come between",
     ),
     ("src/hub/shard/mod.rs", 420, "one lock and what is done under it"),
-    ("src/hub/tests.rs", 450, "promises of the whole"),
+    ("src/hub/tests.rs", 460, "promises of the whole"),
     ("src/protocol/json.rs", 470, "one scanner"),
 ];
 

@@ -4,6 +4,7 @@
 //! rooms but a look-up by id: there is one member and it never changes.
 
 mod listing;
+mod namespace;
 mod others;
 
 use std::net::IpAddr;
@@ -13,7 +14,6 @@ use std::time::SystemTime;
 use compact_str::CompactString;
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashSet};
-use indexmap::IndexMap;
 use parking_lot::Mutex;
 use slab::Slab;
 
@@ -21,16 +21,14 @@ pub(in crate::hub) use listing::keep_first;
 pub use listing::{Listed, Wanted};
 pub use others::{Described, Facts, Kick, MovedSocket};
 
-use super::target::{Broadcast, Selection, Target, is_reserved, user_of};
+use super::target::{Broadcast, Selection, Target};
 use super::{Name, ShardId};
 use crate::engine::Outbox;
 use crate::metrics::Tally;
 use crate::protocol::Version;
 use crate::protocol::encoded::Encoded;
 use crate::protocol::ids::SocketId;
-
-/// Members by slot, dense to walk.
-type Members = IndexMap<u32, Arc<Outbox>, RandomState>;
+use namespace::{Members, Namespace};
 
 /// A socket that comes in.
 #[derive(Debug)]
@@ -120,15 +118,6 @@ struct Socket {
     source: Source,
     data: Box<str>,
     facts: Option<Box<Facts>>,
-}
-
-#[derive(Debug, Default)]
-struct Namespace {
-    sockets: Members,
-    rooms: HashMap<Name, Members, RandomState>,
-    private: HashMap<SocketId, u32, RandomState>,
-    /// The sockets of each user.
-    users: HashMap<Name, Members, RandomState>,
 }
 
 impl Shard {
@@ -438,55 +427,5 @@ impl State {
             }
         }
         selected
-    }
-}
-
-impl Namespace {
-    fn has(&self, slot: u32, room: &str) -> bool {
-        self.rooms.get(room).is_some_and(|members| members.contains_key(&slot))
-    }
-
-    /// The members of a room, or the sockets of the user whose room it is.
-    fn members(&self, room: &str) -> Option<&Members> {
-        match user_of(room) {
-            None => self.rooms.get(room),
-            Some(user) => self.users.get(user),
-        }
-    }
-
-    /// Puts a socket into a room and returns the room's shared name; `None` where it is in it already, or cannot be.
-    fn join(&mut self, slot: u32, room: &str, outbox: &Arc<Outbox>) -> Option<Name> {
-        if is_reserved(room) {
-            return None;
-        }
-        if let Some((name, members)) = self.rooms.get_key_value_mut(room) {
-            let is_new = members.insert(slot, Arc::clone(outbox)).is_none();
-            return is_new.then(|| Arc::clone(name));
-        }
-        let name: Name = room.into();
-        let members = self.rooms.entry(Arc::clone(&name)).or_default();
-        members.insert(slot, Arc::clone(outbox));
-        Some(name)
-    }
-
-    /// Takes a socket out of a room; false where it was not in it.
-    fn leave(&mut self, slot: u32, room: &str) -> bool {
-        let Some(members) = self.rooms.get_mut(room) else {
-            return false;
-        };
-        let was_in = members.swap_remove(&slot).is_some();
-        if members.is_empty() {
-            self.rooms.remove(room);
-        }
-        was_in
-    }
-
-    /// The sockets in a room: its members, and the one whose private room it is.
-    fn slots(&self, room: &str) -> impl Iterator<Item = u32> {
-        let members = self
-            .members(room)
-            .into_iter()
-            .flat_map(|members| members.keys().copied());
-        self.private.get(room).copied().into_iter().chain(members)
     }
 }

@@ -36,7 +36,7 @@ impl Failure {
 
     /// Something is wrong with a field or a parameter.
     pub(super) fn field(name: &str, message: impl std::fmt::Display) -> Self {
-        Self::bad_request(format!("{name}: {message}"))
+        Self::bad_request(format!("`{name}` {message}"))
     }
 
     pub(super) fn bad_request(message: impl Into<String>) -> Self {

@@ -56,7 +56,7 @@ pub(super) fn fields<'a>(what: &str, json: &'a str, known: &[&str]) -> Result<BT
     match fields.keys().find(|field| !known.contains(&field.as_str())) {
         Some(field) => Err(Failure::field(
             field,
-            format!("unknown field: there is {}", known.join(", ")),
+            format!("is no field: there is {}", known.join(", ")),
         )),
         None => Ok(fields),
     }
@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn the_field_at_fault_is_named() {
         for (json, expected) in [
-            (r#"{"nod":"a"}"#, "nod: unknown field: there is node"),
+            (r#"{"nod":"a"}"#, "`nod` is no field: there is node"),
             ("[]", "the body must be a JSON object"),
             ("7", "the body must be a JSON object"),
             ("", "the body is not JSON: EOF while parsing a value at line 1 column 0"),

@@ -5,6 +5,7 @@
 mod access;
 mod answer;
 mod body;
+mod commands;
 mod drain;
 mod lists;
 mod parameters;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use hyper::body::Incoming;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Request, Response, StatusCode};
 use tracing::{debug, info};
 
 use answer::{Answer, Failure};
@@ -30,12 +31,6 @@ use crate::wish::Stopper;
 
 /// The description of all this, for programs.
 const DESCRIPTION: &str = include_str!("openapi.json");
-
-/// Bytes of a batch.
-const BATCH_BYTES_MAX: usize = 16 << 20;
-
-/// Bytes of one command beyond its event: names of rooms and users.
-const NAMES_BYTES_MAX: usize = 64 << 10;
 
 /// What the API works with.
 #[derive(Debug)]
@@ -100,7 +95,8 @@ impl Api {
             ApiRoute::Nodes => self.nodes(query).await,
             ApiRoute::Drain => self.drain(request).await,
             ApiRoute::OpenApi => Parameters::read(query, &[]).map(|_| DESCRIPTION.into()),
-            _ => Err(Failure::not_found("not yet")),
+            ApiRoute::Batch => self.batch(request).await,
+            command => self.command(command, request).await,
         }
     }
 }

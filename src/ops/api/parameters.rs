@@ -21,9 +21,9 @@ impl Parameters {
             let name = decode(name, true).ok_or_else(|| Failure::bad_request("the query is not encoded UTF-8"))?;
             let Some(known) = known.iter().find(|known| **known == name) else {
                 let message = if known.is_empty() {
-                    "unknown parameter: there is none here".to_owned()
+                    "is no parameter: there is none here".to_owned()
                 } else {
-                    format!("unknown parameter: there are {}", known.join(", "))
+                    format!("is no parameter: there are {}", known.join(", "))
                 };
                 return Err(Failure::field(&name, message));
             };
@@ -122,9 +122,9 @@ mod tests {
     fn the_parameter_at_fault_is_named() {
         let known = ["room", "limit", "namespace"];
         for (query, expected) in [
-            ("rom=a", "rom: unknown parameter: there are room, limit, namespace"),
-            ("room=a&room=b", "room: is given twice"),
-            ("room=%ff", "room: is not encoded UTF-8"),
+            ("rom=a", "`rom` is no parameter: there are room, limit, namespace"),
+            ("room=a&room=b", "`room` is given twice"),
+            ("room=%ff", "`room` is not encoded UTF-8"),
             ("%ff=a", "the query is not encoded UTF-8"),
         ] {
             let failure = Parameters::read(Some(query), &known).unwrap_err();
@@ -139,14 +139,14 @@ mod tests {
             let limit = Parameters::read(Some(&query), &known).unwrap().limit();
             assert_eq!(
                 limit.unwrap_err().message,
-                "limit: must be a whole number from 1 to 1000",
+                "`limit` must be a whole number from 1 to 1000",
                 "{query}"
             );
         }
-        assert_eq!(read("room=").filled("room").unwrap_err().message, "room: is empty");
+        assert_eq!(read("room=").filled("room").unwrap_err().message, "`room` is empty");
         assert_eq!(
             read("namespace=a").namespace().unwrap_err().message,
-            "namespace: must begin with a slash"
+            "`namespace` must begin with a slash"
         );
         assert_eq!(read("").namespace(), Ok("/"));
         assert!(Parameters::read(Some("a"), &[]).is_err());
