@@ -9,7 +9,8 @@ use serde_json::Value;
 use tracing::debug;
 
 use super::SocketIo;
-use super::client::{Client, ROOT, Socket, without_query};
+use super::arguments::without_query;
+use super::client::{Client, ROOT, Socket};
 use super::consult::{Admission, Ids};
 use super::pass::Pass;
 use super::quota::Seat;

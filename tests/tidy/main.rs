@@ -51,8 +51,8 @@ const MODULES: [(&str, &[&str], &str); 5] = [
     ),
     (
         "socketio",
-        &["config", "server"],
-        "a session is handed to it, so that the engine knows no namespaces",
+        &["config", "ops", "server"],
+        "a session is handed to it, so that the engine knows no namespaces; the API has its commands",
     ),
 ];
 
