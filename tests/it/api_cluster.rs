@@ -117,7 +117,7 @@ async fn commands_reach_sockets_wherever_they_are() {
 #[tokio::test]
 async fn a_gateway_that_hangs_is_named_and_one_that_died_is_forgotten() {
     let redis = TestRedis::start().await;
-    let settings = settings(&redis, "1s").replace("request_timeout = \"2s\"", "request_timeout = \"500ms\"");
+    let settings = settings(&redis, "1s").replace("request_timeout = \"2s\"", "request_timeout = \"200ms\"");
     let gateway = TestGateway::start(&settings).await;
     let (process, other) = Observed::start("api-mute", &settings, "text").await;
     sees(&gateway, 2).await;
