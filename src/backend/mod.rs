@@ -5,9 +5,12 @@
 mod binary;
 pub mod config;
 mod fetch;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod jwks;
 mod keys;
 mod token;
+pub mod webhook;
 
 #[cfg(test)]
 mod tests;

@@ -77,8 +77,12 @@ impl Receipt {
 impl Answer {
     /// The answer as a packet.
     pub fn packet(&self, receipt: Receipt) -> Arc<Encoded> {
-        let json = &[receipt.json()];
-        socket::answer(&self.namespace, self.ack, self.reads_old_acks, json, Box::default())
+        self.packet_of(receipt.json())
+    }
+
+    /// The answer as a packet, its array as written.
+    pub fn packet_of(&self, json: &str) -> Arc<Encoded> {
+        socket::answer(&self.namespace, self.ack, self.reads_old_acks, &[json], Box::default())
     }
 }
 

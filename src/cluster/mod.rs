@@ -25,8 +25,10 @@ mod relay;
 mod requests;
 mod routes;
 mod showing;
+mod streams;
 mod subscriptions;
 mod survey;
+mod users;
 pub mod wire;
 
 use std::net::SocketAddr;
@@ -39,6 +41,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::AbortHandle;
 
 pub use acks::{Acknowledged, Event};
+pub use alive::Beats;
 pub use answer::{Answer, Receipt, Waiter};
 pub use census::{Census, NODE_SERVERS};
 pub use config::Config;
@@ -51,6 +54,8 @@ pub use hearing::{Act, Command, Heard, Hearing};
 pub use inventory::{Busy, Nodes, Undrained};
 pub use orders::Ordered;
 pub use pages::Page;
+pub use streams::Appended;
+pub use users::{COUNTS_LIVE, Counted, Sockets};
 
 use crate::hub::{Broadcast, Hub, Name};
 use crate::metrics::{Metrics, Origin};
@@ -173,6 +178,23 @@ impl Cluster {
         let mut nodes = vec![relay.node()];
         nodes.extend(relay.peers.alive.lock().nodes().cloned());
         nodes
+    }
+
+    /// How often each other gateway was heard of.
+    pub fn beats(&self) -> Beats {
+        match &self.bus {
+            Bus::Solo => Beats::default(),
+            Bus::Redis(relay) => relay.peers.alive.lock().beats(),
+        }
+    }
+
+    /// Changes when Redis may have lost what this node keeps there, which is to be written again; `None` where there is
+    /// no Redis.
+    pub fn lapses(&self) -> Option<watch::Receiver<u64>> {
+        match &self.bus {
+            Bus::Solo => None,
+            Bus::Redis(relay) => Some(relay.lapses()),
+        }
     }
 
     /// Asks all other servers who is in a room; `None` where there can be none.

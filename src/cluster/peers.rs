@@ -65,6 +65,8 @@ pub(super) struct Peers {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Claim {
     Ours,
+    /// Nobody had it.
+    New,
     Taken,
 }
 
@@ -196,7 +198,7 @@ impl Relay {
     async fn claim(&self) {
         for _ in 0..TAGS_MAX {
             match self.try_claim().await {
-                Ok(Claim::Ours) => return,
+                Ok(Claim::Ours | Claim::New) => return,
                 Ok(Claim::Taken) if self.renew_tag() => {
                     info!(
                         tag = self.peers.ids.tag(),
@@ -223,7 +225,7 @@ impl Relay {
         let lasts = self.peers.heartbeat * CLAIM_BEATS;
         let value = Bytes::from(serde_json::to_vec(&self.node()).unwrap_or_default());
         if self.redis.set_nx_px(&key, value.clone(), lasts).await? {
-            return Ok(Claim::Ours);
+            return Ok(Claim::New);
         }
         if self.is_ours(self.redis.get(&key).await?.as_deref()) {
             self.redis.set_px(&key, value, lasts).await?;
@@ -234,8 +236,12 @@ impl Relay {
 
     /// Keeps the claim; it is made again where Redis lost it.
     async fn refresh(&self) {
-        match self.try_claim().await {
-            Ok(Claim::Ours) => self.peers.has_conflict.store(false, Ordering::Relaxed),
+        let claim = self.try_claim().await;
+        if claim == Ok(Claim::New) {
+            self.has_lapsed(); // Redis forgot it, or we were away for too long
+        }
+        match claim {
+            Ok(Claim::Ours | Claim::New) => self.peers.has_conflict.store(false, Ordering::Relaxed),
             Ok(Claim::Taken) => self.conflict(),
             Err(failure) => debug!(%failure, "the claim of the node's tag could not be kept"),
         }
@@ -264,6 +270,7 @@ impl Relay {
         }
         let goodbye = async {
             self.flushed().await;
+            self.streams.flushed().await;
             let node = self.node();
             self.tell(&Message::Bye { v: VERSION, node }).await;
             let key = self.routes.claim(&self.peers.ids.tag());

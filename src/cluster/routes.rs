@@ -62,6 +62,12 @@ impl Routes {
         format!("{}-roomcast:node:{tag}", self.prefix)
     }
 
+    /// How many sockets a user has in a namespace, by node. The length says where the one ends and the other begins.
+    pub(super) fn user(&self, namespace: &str, user: &str) -> String {
+        let length = namespace.len();
+        format!("{}-roomcast:user:{length}:{namespace}:{user}", self.prefix)
+    }
+
     /// By what nodes believe each other.
     pub(super) fn secret(&self) -> String {
         format!("{}-roomcast:secret", self.prefix)

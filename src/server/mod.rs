@@ -2,6 +2,7 @@
 
 mod accept;
 mod bundle;
+mod compose;
 mod config;
 mod connection;
 #[cfg(any(test, fuzzing))]
@@ -192,6 +193,7 @@ impl Server {
             cluster: Arc::clone(&parts.cluster),
             health: Arc::clone(&parts.health),
             metrics: Arc::clone(&parts.admin.metrics),
+            webhooks: parts.webhooks.clone(),
         };
         let ended = drain.run(&mut parts.stopper.wishes()).await;
         listeners.shutdown().await;
@@ -202,6 +204,9 @@ impl Server {
                 () = drain.let_go_of_the_last() => {}
                 () = tokio::time::sleep(LAST_ANSWERS) => {}
             }
+        }
+        if let Some(webhooks) = &parts.webhooks {
+            webhooks.close();
         }
         parts.cluster.leave().await;
         info!(clean = ended == Ended::Clean, "stopped");

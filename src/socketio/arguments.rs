@@ -109,6 +109,11 @@ pub(super) fn logged(text: &str) -> &str {
     &text[..end]
 }
 
+/// A namespace for the log: without what stands behind a question mark, which may be a secret.
+pub(super) fn without_query(namespace: &str) -> &str {
+    namespace.split('?').next().unwrap_or_default()
+}
+
 /// A room in a sentence: long names are cut.
 pub(super) fn quoted(room: &str) -> String {
     const SHOWN: usize = 64;
@@ -117,6 +122,17 @@ pub(super) fn quoted(room: &str) -> String {
     } else {
         format!("\"{}…\"", room.chars().take(SHOWN).collect::<String>())
     }
+}
+
+/// A packet for the log: cut, and without what clients connect with, which may be a secret. Where tokens are read, any
+/// event may bring one: of those the name is shown.
+pub(super) fn loggable(text: &str, may_hold_token: bool) -> &str {
+    if text.starts_with('0') {
+        return "0…";
+    }
+    let array = text.find('[').filter(|_| may_hold_token);
+    let name = array.and_then(|start| Some(&text[..start + text[start..].find(',')?]));
+    logged(name.unwrap_or(text))
 }
 
 #[cfg(test)]

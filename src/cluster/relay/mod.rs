@@ -28,6 +28,7 @@ use super::ledger::{Ledger, Pending, Publisher};
 use super::peers::Peers;
 use super::redis::Redis;
 use super::routes::{Line, Routes};
+use super::streams::Streams;
 use super::subscriptions::{Confirmation, Purpose, Table};
 use super::wire;
 use crate::hub::{Broadcast, Hub, Reservation, Target, UNITS_MAX, is_reserved, units};
@@ -51,6 +52,7 @@ pub(super) struct Relay {
     /// Whether clients are served while Redis is away.
     serves_alone: bool,
     state: Mutex<State>,
+    pub(super) streams: Streams,
     outgoing: mpsc::UnboundedSender<Outgoing>, // bounded by `room`
     /// What may wait to be published and for Redis' answers, in units of the hub.
     room: Arc<Semaphore>,
@@ -59,6 +61,8 @@ pub(super) struct Relay {
     /// A probe is wanted now.
     probe: Notify,
     up: watch::Sender<bool>,
+    /// How often Redis may have lost what we keep there.
+    lapses: watch::Sender<u64>,
     /// The number behind the last message that Redis answered.
     answered: AtomicU64,
     tasks: Mutex<Vec<AbortHandle>>,
@@ -127,6 +131,7 @@ impl Relay {
     ) -> Arc<Self> {
         let now = Instant::now();
         let (outgoing, queue) = mpsc::unbounded_channel();
+        let (streams, entries) = Streams::new();
         let ledger = Ledger::new();
         let routes = Routes::new(&config.prefix, Arc::clone(&ids), ledger.run());
         let mut table = Table::default();
@@ -157,16 +162,19 @@ impl Relay {
                 },
                 probed: now,
             }),
+            streams,
             outgoing,
             room: Arc::new(Semaphore::new(UNITS_MAX as usize)),
             subscribe: Notify::new(),
             probe: Notify::new(),
             up: watch::Sender::new(false),
+            lapses: watch::Sender::new(0),
             answered: AtomicU64::new(0),
             tasks: Mutex::default(),
         });
         let tasks = [
             tokio::spawn(Arc::clone(&relay).publish_all(queue)).abort_handle(),
+            tokio::spawn(Arc::clone(&relay).append_all(entries)).abort_handle(),
             tokio::spawn(Arc::clone(&relay).keep_subscribed()).abort_handle(),
             tokio::spawn(Arc::clone(&relay).keep_probing()).abort_handle(),
             tokio::spawn(Arc::clone(&relay).keep_beating()).abort_handle(),
@@ -183,11 +191,6 @@ impl Relay {
     /// Ends everything that runs for the relay.
     pub(super) fn close(&self) {
         self.tasks.lock().drain(..).for_each(|task| task.abort());
-    }
-
-    /// Whether what we publish comes back, and every change of that.
-    pub(super) fn up(&self) -> watch::Receiver<bool> {
-        self.up.subscribe()
     }
 
     /// Room for a broadcast; `None` when too much waits already.

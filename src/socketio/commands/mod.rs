@@ -5,6 +5,8 @@
 //! happens to each socket one after the other.
 
 mod emit;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod once;
 mod order;
 mod parse;
