@@ -88,8 +88,8 @@ fn commands(json: &str) -> Result<Vec<&RawValue>, Failure> {
     let commands = serde_json::from_str::<Vec<&RawValue>>(commands.get())
         .map_err(|_| Failure::field("commands", "must be a list"))?;
     if commands.len() > COMMANDS_MAX {
-        let message = format!("`commands` has {}, {COMMANDS_MAX} are allowed", commands.len());
-        return Err(Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message));
+        let message = format!("has {} of them, {COMMANDS_MAX} are allowed", commands.len());
+        return Err(Failure::field("commands", message));
     }
     Ok(commands)
 }
@@ -148,7 +148,7 @@ mod tests {
             (r#"{"commands":{}}"#, 400, "`commands` must be a list"),
             (r#"{"commands":null}"#, 400, "`commands` must be a list"),
             (r#"{"command":[]}"#, 400, "`command` is no field: there is commands"),
-            (&many, 413, "`commands` has 1001, 1000 are allowed"),
+            (&many, 400, "`commands` has 1001 of them, 1000 are allowed"),
         ] {
             let failure = commands(json).unwrap_err();
             assert_eq!(
