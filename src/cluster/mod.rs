@@ -10,12 +10,15 @@ mod asking;
 mod census;
 pub mod config;
 mod forward;
+mod found;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod gossip;
 mod hearing;
+mod inventory;
 mod ledger;
 mod orders;
+mod pages;
 mod peers;
 pub mod redis;
 mod relay;
@@ -24,6 +27,7 @@ mod routes;
 mod showing;
 mod streams;
 mod subscriptions;
+mod survey;
 mod users;
 pub mod wire;
 
@@ -44,17 +48,22 @@ pub use config::Config;
 pub use forward::{
     Client, Doubt, LINK_WINDOW, Owner, Passenger, Purpose, STREAM_WINDOW, Unreachable, Way, disbelieve, is_disbelief,
 };
+pub use found::{FoundRoom, FoundSocket, RoomQuery, SocketQuery};
 pub use gossip::{Node, Roster, Users};
 pub use hearing::{Act, Command, Heard, Hearing};
+pub use inventory::{Busy, Nodes, Undrained};
 pub use orders::Ordered;
+pub use pages::Page;
 pub use streams::Appended;
 pub use users::{COUNTS_LIVE, Counted, Sockets};
 
 use crate::hub::{Broadcast, Hub, Name};
 use crate::metrics::{Metrics, Origin};
 use crate::protocol::ids::IdGenerator;
+use crate::wish::Stopper;
 use forward::Forwarder;
 use gossip::{Look, Message, ROOMS_MAX, VERSION};
+use inventory::Surveys;
 use relay::Relay;
 use subscriptions::Confirmation;
 
@@ -66,6 +75,7 @@ pub const MEMBERS_MAX: usize = 1000;
 pub struct Cluster {
     hub: Arc<Hub>,
     bus: Bus,
+    surveys: Surveys,
 }
 
 /// How nodes reach each other.
@@ -105,7 +115,7 @@ impl Live {
 impl Cluster {
     /// The cluster that `config` names, joined in the background; what comes from it is for [`Hearing::next`].
     /// Our sockets' ids come from `ids`, whose tag may be changed until [`settle`](Self::settle) is done; at `listen` we are
-    /// asked by other nodes.
+    /// asked by other nodes. Those may wish by `stopper` that this one drains.
     ///
     /// # Errors
     /// With what is wrong with the URL of Redis.
@@ -115,17 +125,19 @@ impl Cluster {
         ids: Arc<IdGenerator>,
         hub: Arc<Hub>,
         metrics: Arc<Metrics>,
+        stopper: Stopper,
     ) -> Result<(Arc<Self>, Option<Hearing>), String> {
+        let surveys = Surveys::new(ids.clone(), metrics.clone());
         if config.is_alone() {
             let bus = Bus::Solo;
-            return Ok((Arc::new(Self { hub, bus }), None));
+            return Ok((Arc::new(Self { hub, bus, surveys }), None));
         }
         let (redis, events) = redis::Redis::open(&config.settings())?;
         let forwarder = Forwarder::new(config, listen, metrics);
-        let relay = Relay::new(config, ids, redis, Arc::clone(&hub), forwarder);
+        let relay = Relay::new(config, (ids, stopper), redis, Arc::clone(&hub), forwarder);
         let hearing = Hearing::new(Arc::clone(&relay), events);
         let bus = Bus::Redis(relay);
-        Ok((Arc::new(Self { hub, bus }), Some(hearing)))
+        Ok((Arc::new(Self { hub, bus, surveys }), Some(hearing)))
     }
 
     /// Whether other nodes may be there.
