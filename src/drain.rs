@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use crate::backend::webhook::Webhooks;
 use crate::cluster::{Cluster, Passenger};
 use crate::engine::{Engine, Outbox};
 use crate::metrics::Metrics;
@@ -74,6 +75,8 @@ pub struct Drain {
     pub health: Arc<Health>,
     /// What operators see.
     pub metrics: Arc<Metrics>,
+    /// What the application is still to be told, where it is told anything.
+    pub webhooks: Option<Arc<Webhooks>>,
 }
 
 /// Somebody whom a node that leaves has to let go.
@@ -113,7 +116,10 @@ impl Drain {
             match (wished, left) {
                 (Wish::Serve, _) => return None,
                 (Wish::LeaveNow, _) => return Some(self.cut().await),
-                (Wish::Leave, Some(_)) if self.is_empty() => return Some(Ended::Clean),
+                (Wish::Leave, Some(_)) if self.is_empty() => {
+                    let _ = tokio::time::timeout(LAST_WORDS, self.told()).await;
+                    return Some(Ended::Clean);
+                }
                 (Wish::Leave, Some(_)) => {
                     leaving.set(self.leave(Duration::ZERO)); // who came while the node stayed
                     left = None;
@@ -142,7 +148,10 @@ impl Drain {
         let deadline = start + config.timeout.0;
         let _ = tokio::time::timeout_at(deadline, self.spread(config.spread.0)).await;
         match tokio::time::timeout_at(deadline, self.emptied()).await {
-            Ok(()) => Ended::Clean,
+            Ok(()) => {
+                let _ = tokio::time::timeout_at(deadline, self.told()).await;
+                Ended::Clean
+            }
             Err(_) => self.cut().await,
         }
     }
@@ -176,7 +185,11 @@ impl Drain {
         }
         let left = self.end_all(Reason::Shutdown);
         warn!(connections = left, "connections are cut");
-        let _ = tokio::time::timeout(LAST_WORDS, self.emptied()).await;
+        let last_words = async {
+            self.emptied().await;
+            self.told().await;
+        };
+        let _ = tokio::time::timeout(LAST_WORDS, last_words).await;
         Ended::Cut
     }
 
@@ -195,6 +208,13 @@ impl Drain {
 
     fn is_empty(&self) -> bool {
         self.engine.directory().is_empty() && self.cluster.is_deserted()
+    }
+
+    /// Waits until the application knows who has gone.
+    async fn told(&self) {
+        if let Some(webhooks) = &self.webhooks {
+            webhooks.emptied().await;
+        }
     }
 
     async fn emptied(&self) {

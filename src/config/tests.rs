@@ -217,17 +217,97 @@ fn a_burst_needs_a_rate() {
 }
 
 #[test]
+fn webhooks_need_somebody_to_call() {
+    const URL: &str = "[webhook]\nurl = 'http://u:canary@a/hook'\nsecret = '0123456789-0123456789-0123456789'\n";
+    let with = |more: &str, rest: &str| format!("{URL}{more}\n[[namespace]]\nname = '/'\n{rest}");
+    let rule = "[[namespace.event]]\nname = 'x'\naction = 'webhook'";
+    for (text, expected) in [
+        (with("", "auth = 'webhook'"), None),
+        (with("", "otherwise = 'webhook'"), None),
+        (with("", rule), None),
+        (
+            with("secret = ['0123456789-0123456789-0123456789']", "").replacen("secret", "#", 1),
+            None,
+        ),
+        (
+            with("events = ['connect', 'room.occupied', 'node.lost']", "auth = 'webhook'"),
+            None,
+        ),
+        (
+            "[[namespace]]\nname = '/'\nauth = 'webhook'".into(),
+            Some("needs a webhook.url"),
+        ),
+        (
+            "[[namespace]]\nname = '/'\notherwise = 'webhook'".into(),
+            Some("needs a webhook.url"),
+        ),
+        (
+            format!("[[namespace]]\nname = '/'\n{rule}"),
+            Some("needs a webhook.url"),
+        ),
+        (
+            with("events = ['event']", "auth = 'webhook'"),
+            Some("needs \"connect\" in webhook.events"),
+        ),
+        (
+            with("events = ['connect']", "otherwise = 'webhook'"),
+            Some("needs \"event\" in webhook.events"),
+        ),
+        (with("events = []", rule), Some("needs \"event\" in webhook.events")),
+        (with("events = ['conect']", ""), Some("conect")),
+        (with("events = ['join', 'join']", ""), Some("there twice")),
+        (with("headers = ['a b']", ""), Some("not a header's name")),
+        (with("timeout = '0s'", ""), Some("must be more than nothing")),
+        (with("concurrency = 0", ""), Some("not a number from 1")),
+        (with("retries = 21", ""), Some("too many")),
+        (
+            with("", "auth = 'webhok'"),
+            Some("must be \"none\", \"token\", \"webhook\""),
+        ),
+        (with("", "auth = []"), Some("must be \"none\", \"token\", \"webhook\"")),
+        (
+            with("", "auth = ['none', 'webhook']"),
+            Some("must be \"none\", \"token\", \"webhook\""),
+        ),
+        (with("", "auth = ['token', 'webhook']"), Some("needs a key")),
+        (
+            "[webhook]\nurl = 'ftp://u:canary@a/'".into(),
+            Some("must begin with http:// or https://"),
+        ),
+        ("[webhook]\nsecret = ['']".into(), Some("secret number 1 is empty")),
+        (
+            "[webhook]\nsecret = ['canary', ' ']".into(),
+            Some("secret number 2 is empty"),
+        ),
+        ("[webhook]\nsecret = 7".into(), Some("must be")),
+    ] {
+        let errors = errors(&text);
+        assert_eq!(errors.len(), usize::from(expected.is_some()), "{text}: {errors:?}");
+        let found = errors
+            .iter()
+            .all(|error| error.contains(expected.unwrap_or("")) && !error.contains("canary"));
+        assert!(found, "{text}: {errors:?}");
+    }
+    let config = Config::from_toml(&with("", "auth = ['webhook']")).unwrap();
+    let printed = config.to_toml();
+    assert!(
+        printed.contains("url = \"http://u:***@a/hook\"") && printed.contains("secret = \"***\""),
+        "{printed}"
+    );
+    assert!(
+        printed.contains("auth = \"webhook\"") && config.namespace[0].join.is_empty(),
+        "{printed}"
+    );
+}
+
+#[test]
 fn what_comes_later_says_so() {
     for text in [
         "[server.tls]\ncert = 'x'",
         "[cluster]\nmode = 'sharded'",
-        "[webhook]\nurl = 'x'",
         "[recovery]\non = true",
         "[admin.tls]\ncert = 'x'",
         "[admin_ui]\non = true",
-        "[[namespace]]\nname = '/'\nauth = ['token', 'webhook']",
-        "[[namespace]]\nname = '/'\nauth = 'webhook'",
-        "[[namespace]]\nname = '/'\notherwise = 'webhook'",
     ] {
         let errors = errors(text);
         assert_eq!(errors.len(), 1, "{text}: {errors:?}");
@@ -260,7 +340,7 @@ fn tokens_need_keys_that_can_be_used() {
         (with(&format!("{secret}\nleeway = '2h'"), "'token'"), Some("too much")),
         (with(secret, "[]"), Some("must be")),
         (with(secret, "['none', 'token']"), Some("must be")),
-        (with(secret, "'tokens'"), Some("none of")),
+        (with(secret, "'tokens'"), Some("must be")),
     ] {
         let errors = errors(&text);
         assert_eq!(errors.len(), usize::from(part.is_some()), "{text}: {errors:?}");
@@ -288,7 +368,7 @@ fn a_limit_of_users_sockets_needs_users() {
     let loaded = load(&[("ROOMCAST_LIMITS__SOCKETS_PER_USER", "1")]).unwrap();
     assert_eq!(loaded.config.limits.sockets_per_user, 1);
     assert!(
-        loaded.warnings[0].contains("users come with tokens"),
+        loaded.warnings[0].contains("users come with tokens and"),
         "{:?}",
         loaded.warnings
     );

@@ -9,12 +9,13 @@ use ipnet::IpNet;
 
 use super::Config;
 use super::address::{Address, address, check_origin, networked, not_a_network, reachable};
-use super::credentials::{keys, secret, token};
+use super::credentials::{keys, secret, token, webhook};
 use super::findings::Findings;
+use crate::backend::webhook::Kind;
 use crate::cluster::config::Mode;
 use crate::cluster::redis;
 use crate::proxies;
-use crate::socketio::config::{ActionName, Auth, EventRule, Namespace};
+use crate::socketio::config::{ActionName, Auth, EventRule, Namespace, Otherwise};
 use crate::units::Span;
 
 /// Below this no handshake fits.
@@ -40,6 +41,7 @@ pub(super) fn validate(config: &Config, findings: &mut Findings) {
     cluster(config, findings);
     drain(config, findings);
     token(config, findings);
+    webhook(config, findings);
     admin(config, findings);
     namespaces(config, findings);
 }
@@ -68,6 +70,12 @@ fn server(config: &Config, findings: &mut Findings) {
         if origin == "*" {
             let message = "\"*\" lets every page on the internet connect in its visitors' name";
             findings.warning("server.origins", message);
+            let forwards = |name: &String| name.eq_ignore_ascii_case("cookie");
+            if config.webhook.is_on() && config.webhook.headers.iter().any(forwards) {
+                let message = "\"*\" and webhook.headers with \"cookie\": the application is told the cookies of \
+                               visitors of every page, and must not take them for who is there";
+                findings.warning("server.origins", message);
+            }
         } else if let Err(message) = check_origin(origin) {
             findings.error("server.origins", message);
         }
@@ -189,7 +197,7 @@ fn limits(config: &Config, findings: &mut Findings) {
         findings.conflict("limits.events_burst", &["limits.events_per_second"], message);
     }
     if config.limits.sockets_per_user > 0 && config.namespace.iter().all(|namespace| namespace.auth == Auth::None) {
-        let message = "does nothing: users come with tokens, by `auth = \"token\"`";
+        let message = "does nothing: users come with tokens and from the webhook, by `auth`";
         findings.warning("limits.sockets_per_user", message);
     }
 }
@@ -242,10 +250,16 @@ fn namespaces(config: &Config, findings: &mut Findings) {
             let (own, other) = (format!("{path}.name"), format!("namespace.{first}.name"));
             findings.conflict(&own, &[&other], message);
         }
-        if namespace.auth == Auth::Token && !config.token.has_keys() {
+        if namespace.auth.reads_tokens() && !config.token.has_keys() {
             let message = "\"token\" needs a key to believe tokens by: token.secrets, token.public_keys or token.jwks";
             let others = ["token.secrets", "token.public_keys", "token.jwks"];
             findings.conflict(&format!("{path}.auth"), &others, message);
+        }
+        if namespace.auth.asks() {
+            calls(config, &format!("{path}.auth"), Kind::Connect, findings);
+        }
+        if namespace.otherwise == Otherwise::Webhook {
+            calls(config, &format!("{path}.otherwise"), Kind::Event, findings);
         }
         for (key, list) in [
             ("rooms", &namespace.rooms),
@@ -261,6 +275,18 @@ fn namespaces(config: &Config, findings: &mut Findings) {
         }
         rules(config, namespace, &path, findings);
     }
+}
+
+/// Checks that the application can be asked what the setting at `path` wants it to be asked.
+fn calls(config: &Config, path: &str, kind: Kind, findings: &mut Findings) {
+    let message = if !config.webhook.is_on() {
+        "\"webhook\" needs a webhook.url to ask".to_owned()
+    } else if !config.webhook.wants(kind) {
+        format!("\"webhook\" needs \"{}\" in webhook.events", kind.as_str())
+    } else {
+        return;
+    };
+    findings.conflict(path, &["webhook.url", "webhook.events"], message);
 }
 
 fn check_namespace_name(name: &str) -> Result<(), String> {
@@ -291,7 +317,7 @@ fn check_entry(path: &str, entry: &str, auth: Auth, findings: &mut Findings) {
             "socket" | "namespace" => {}
             "user" if auth != Auth::None => {}
             "user" => {
-                let message = format!("\"{entry}\" is skipped: users come with tokens, by `auth = \"token\"`");
+                let message = format!("\"{entry}\" is skipped: users come with `auth = \"token\"` or \"webhook\"");
                 findings.warning(path, message);
             }
             _ => {
@@ -356,6 +382,9 @@ fn stream(config: &Config, rule: &EventRule, path: &str, findings: &mut Findings
 /// Checks that a rule says nothing that its action does not read.
 fn check_action(config: &Config, rule: &EventRule, path: &str, findings: &mut Findings) {
     let action = rule.action;
+    if action == ActionName::Webhook {
+        calls(config, &format!("{path}.action"), Kind::Event, findings);
+    }
     let is_broadcast = action == ActionName::Broadcast;
     if rule.echo && !is_broadcast && action != ActionName::Publish {
         let message = "is read by the actions \"broadcast\" and \"publish\" alone";

@@ -138,6 +138,8 @@ pub enum Refusal {
     NoRule,
     /// Redis or the backend is away, and nothing can be done without.
     Unavailable,
+    /// The backend did not answer in time.
+    Timeout,
     /// The socket's token is over, and no new one has come.
     Expired,
     /// A volatile packet that a client could not take at once.
@@ -163,6 +165,8 @@ pub enum Action {
     Ack,
     /// Appends to a stream in Redis.
     Stream,
+    /// Hands it to the application.
+    Webhook,
     /// Nothing.
     Drop,
 }
@@ -253,10 +257,11 @@ label!(Upgrade { Done => "done", TimedOut => "timed_out", Failed => "failed" });
 label!(Origin { Client => "client", Api => "api", Cluster => "cluster", Backend => "backend" });
 label!(Refusal {
     Forbidden => "forbidden", BadRequest => "bad_request", RateLimited => "rate_limited", TooLarge => "too_large", NoRule => "no_rule",
-    Unavailable => "unavailable", Expired => "expired", Volatile => "volatile",
+    Unavailable => "unavailable", Timeout => "timeout", Expired => "expired", Volatile => "volatile",
 });
 label!(Action {
-    Join => "join", Leave => "leave", Publish => "publish", Broadcast => "broadcast", Members => "members", Refresh => "refresh", Ack => "ack", Stream => "stream", Drop => "drop",
+    Join => "join", Leave => "leave", Publish => "publish", Broadcast => "broadcast", Members => "members", Refresh => "refresh", Ack => "ack",
+    Stream => "stream", Webhook => "webhook", Drop => "drop",
 });
 
 label!(Limit {

@@ -230,6 +230,7 @@ impl Server {
             cluster: Arc::clone(&parts.cluster),
             health: Arc::clone(&parts.health),
             metrics: Arc::clone(&parts.admin.metrics),
+            webhooks: parts.webhooks.clone(),
         };
         let ended = drain.run(&mut wish.subscribe()).await;
         listeners.shutdown().await;
@@ -240,6 +241,9 @@ impl Server {
                 () = drain.let_go_of_the_last() => {}
                 () = tokio::time::sleep(LAST_ANSWERS) => {}
             }
+        }
+        if let Some(webhooks) = &parts.webhooks {
+            webhooks.close();
         }
         parts.cluster.leave().await;
         info!(clean = ended == Ended::Clean, "stopped");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use hyper::body::Incoming;
-use hyper::header::{HOST, HeaderName};
+use hyper::header::HOST;
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::sync::watch;
 use tracing::{Instrument as _, info_span};
@@ -15,6 +15,7 @@ use super::config::{Auto, Demo};
 use super::connection::{Complaints, Port};
 use super::{ServeError, unavailable};
 use crate::backend::Tokens;
+use crate::backend::webhook::{Handler, Webhooks};
 use crate::cluster::{Client, Cluster, Hearing, Owner, Unreachable, Way};
 use crate::engine::{self, Engine, Peer, Query};
 use crate::http::{self, Body, Lease};
@@ -26,12 +27,8 @@ use crate::ops::demo;
 use crate::ops::health::Health;
 use crate::protocol::ids::{IdGenerator, Sid};
 use crate::proxies::{Hop, Proxies};
-use crate::socketio::config::Auth;
 use crate::socketio::{self, SocketIo};
 use crate::stream::Stream;
-
-/// Headers of handshakes that other servers may ask for.
-const RECORDED_HEADERS: [&str; 3] = ["cookie", "user-agent", "x-request-id"];
 
 /// What a client over the limit gets before its connection is closed.
 const FULL: &[u8] =
@@ -55,6 +52,7 @@ pub(super) struct Parts {
     pub(super) engine: Arc<Engine>,
     pub(super) cluster: Arc<Cluster>,
     pub(super) socketio: Arc<SocketIo>,
+    pub(super) webhooks: Option<Arc<Webhooks>>,
     pub(super) admin: Admin,
 }
 
@@ -91,8 +89,11 @@ impl Parts {
         };
         let (engine, origins) = (config.engine.clone(), &server.origins);
         let mut engine = Engine::new(engine, origins, &limits, Arc::clone(&ids), Arc::clone(&metrics));
-        if cluster.is_shared() {
-            engine = engine.recording(RECORDED_HEADERS.map(HeaderName::from_static).into());
+        let (event_bytes_max, numbers) = (config.engine.max_payload.0, Arc::clone(&metrics));
+        let webhooks = Webhooks::new(&config.webhook, event_bytes_max, Arc::clone(&ids), numbers);
+        let webhooks = webhooks.map_err(unavailable("the webhook cannot be called"))?;
+        if cluster.is_shared() || webhooks.is_some() {
+            engine = engine.recording(config.webhook.header_names());
         }
         let tokens = tokens(config)?;
         if tokens.is_some() {
@@ -105,8 +106,14 @@ impl Parts {
             engine: &config.engine,
         };
         let (shared, numbers) = ((Arc::clone(&hub), Arc::clone(&cluster)), Arc::clone(&metrics));
-        let socketio = SocketIo::new(&settings, shared, Arc::clone(&ids), numbers).reading(tokens);
+        let socketio = SocketIo::new(&settings, shared, Arc::clone(&ids), numbers)
+            .reading(tokens)
+            .calling(webhooks.clone());
         let socketio = Arc::new(socketio);
+        if let Some(webhooks) = &webhooks {
+            let handler: Arc<dyn Handler> = Arc::clone(&socketio) as _;
+            webhooks.obeyed_by(&handler);
+        }
         if let Some(hearing) = hearing {
             join(&cluster, hearing, &socketio, needs_redis.then_some(&engine));
         }
@@ -131,6 +138,7 @@ impl Parts {
             engine,
             cluster,
             socketio,
+            webhooks,
             admin,
         })
     }
@@ -259,7 +267,7 @@ impl Parts {
 
 /// What judges tokens, where a namespace reads them.
 fn tokens(config: &crate::config::Config) -> Result<Option<Arc<Tokens>>, ServeError> {
-    if config.namespace.iter().all(|namespace| namespace.auth != Auth::Token) {
+    if !config.namespace.iter().any(|namespace| namespace.auth.reads_tokens()) {
         return Ok(None);
     }
     let tokens = Tokens::new(&config.token).map_err(unavailable("tokens cannot be judged"))?;

@@ -22,7 +22,7 @@ use super::relay::{self, Held};
 use super::rules::Rules;
 use super::values::Values;
 use super::waiting::{Step, Waits};
-use crate::backend::webhook::Subject;
+use crate::backend::webhook::{Line, Orders, Subject};
 use crate::engine::{Event, Session};
 use crate::hub::{Except, Kick, Name, Reply, ShardId, SocketKey};
 use crate::limits::Bucket;
@@ -69,12 +69,14 @@ pub(super) struct Socket {
     pub(super) alias: Option<SocketId>,
     /// Who the client is, where something says so.
     pub(super) user: Option<Name>,
-    /// What a token gave it, where its namespace reads tokens.
+    /// What a token or the application gave it, where its namespace asks for either.
     pub(super) pass: Option<Box<Pass>>,
     /// What the application is told of it, where its namespace has streams.
     pub(super) subject: Option<Arc<Subject>>,
     /// By which it is counted among its user's, where they are.
     pub(super) _seat: Option<Box<Seat>>,
+    /// Its way to the application, where there is one.
+    pub(super) line: Option<Line>,
     /// Whether its private rooms were listed when it entered.
     pub(super) lists_private_rooms: bool,
     /// What it may still send.
@@ -113,7 +115,12 @@ impl Socket {
 /// A broken invariant ends this client and nobody else.
 impl Drop for Client {
     fn drop(&mut self) {
-        for farewell in self.forget_all() {
+        let reason = if std::thread::panicking() {
+            Reason::Bug
+        } else {
+            Reason::Shutdown // nobody serves it any more
+        };
+        for farewell in self.forget_all(reason) {
             let _ = self.shared.cluster.try_broadcast(farewell, Origin::Client, None); // nobody can wait here
         }
         if std::thread::panicking() {
@@ -181,7 +188,7 @@ impl Client {
             Reason::TransportClosed if self.has_left => Reason::ClientLeft,
             reason => reason,
         };
-        let farewells = self.forget_all();
+        let farewells = self.forget_all(reason);
         self.send_out(farewells, relay::Reply::None);
         self.relay_held().await;
         info!(
@@ -196,7 +203,7 @@ impl Client {
     fn alarm(&self) -> Option<Instant> {
         let attachments_by = self.partial.as_ref().map(|partial| partial.by());
         let passes_by = self.sockets.iter().filter_map(|socket| socket.pass.as_ref());
-        let passes_by = passes_by.map(|pass| pass.due()).min();
+        let passes_by = passes_by.filter_map(|pass| pass.due()).min();
         [self.connect_by, attachments_by, passes_by].into_iter().flatten().min()
     }
 
@@ -293,7 +300,7 @@ impl Client {
     fn on_disconnect(&mut self, namespace: &str) -> Result<(), Reason> {
         let index = self.socket(namespace)?;
         let socket = self.sockets.remove(index);
-        let farewell = self.forget(&socket);
+        let farewell = self.forget(&socket, Reason::ClientLeft);
         self.has_left = self.sockets.is_empty();
         debug!(namespace, "left");
         self.send_out(farewell, relay::Reply::None);
@@ -308,7 +315,7 @@ impl Client {
                 None => index += 1,
                 Some(Kick::Socket) => {
                     debug!(namespace = &*self.sockets[index].namespace, "kicked");
-                    self.throw_out(index);
+                    self.throw_out(index, Reason::Kicked);
                 }
                 Some(Kick::Session) => {
                     for socket in &self.sockets {
@@ -322,21 +329,22 @@ impl Client {
     }
 
     /// Ends the socket at `index`; its client does not come back by itself.
-    pub(super) fn throw_out(&mut self, index: usize) {
+    pub(super) fn throw_out(&mut self, index: usize, reason: Reason) {
         let socket = self.sockets.remove(index);
-        let farewell = self.forget(&socket);
+        self.forget_waits(&socket.namespace);
+        let farewell = self.forget(&socket, reason);
         self.session.send(socket::disconnect(&socket.namespace));
         self.send_out(farewell, relay::Reply::None);
     }
 
     /// Takes all sockets out of the hub; what is to be told of that.
-    fn forget_all(&mut self) -> Broadcasts {
+    fn forget_all(&mut self, reason: Reason) -> Broadcasts {
         let sockets = std::mem::take(&mut self.sockets);
-        sockets.iter().flat_map(|socket| self.forget(socket)).collect()
+        sockets.iter().flat_map(|socket| self.forget(socket, reason)).collect()
     }
 
     /// Takes a socket out of the hub; what is to be told of that.
-    fn forget(&self, socket: &Socket) -> Broadcasts {
+    fn forget(&self, socket: &Socket, reason: Reason) -> Broadcasts {
         let rooms = self.shared.hub.remove(socket.key);
         let private = private_rooms(socket.lists_private_rooms, &socket.id, socket.alias.as_ref());
         let channels = rooms.iter().map(|room| &**room).chain(private);
@@ -349,6 +357,7 @@ impl Client {
         if let Some(index) = socket.rules.index {
             self.shared.metrics.sockets(index).dec();
         }
+        self.tell_gone(socket, &rooms, reason);
         announce::presence(socket, Movement::Leave, &rooms)
     }
 
@@ -366,8 +375,8 @@ impl Client {
             })
     }
 
-    /// A namespace was entered: the time to do so no longer runs.
-    pub(super) fn entered(&mut self, socket: Socket) {
+    /// A namespace was entered: the time to do so no longer runs. The application wants this to be done at once.
+    pub(super) fn entered(&mut self, socket: Socket, orders: Orders) {
         let rooms = if socket.rules.presence {
             self.shared.hub.rooms_of(socket.key)
         } else {
@@ -378,6 +387,7 @@ impl Client {
         if let Some(index) = socket.rules.index {
             self.shared.metrics.sockets(index).inc();
         }
+        self.tell_connected(&socket, orders);
         self.sockets.push(socket);
         self.connect_by = None;
         self.has_left = false;

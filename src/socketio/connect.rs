@@ -10,11 +10,12 @@ use tracing::debug;
 
 use super::SocketIo;
 use super::client::{Client, ROOT, Socket, without_query};
-use super::pass::{self, Pass};
+use super::consult::{Admission, Ids};
+use super::pass::Pass;
 use super::quota::Seat;
 use super::rules::Rules;
 use super::waiting::Settled;
-use crate::backend::webhook::Subject;
+use crate::backend::webhook::{Orders, Subject};
 use crate::backend::{Claims, Flaw, Judged, Verdict};
 use crate::engine;
 use crate::hub::{Facts, Name, NewSocket, Source};
@@ -30,7 +31,7 @@ const INVALID_NAMESPACE: &str = "Invalid namespace";
 const TOO_MANY_NAMESPACES: &str = "too many namespaces";
 const UNAVAILABLE: &str = "unavailable";
 const UNAUTHORIZED: &str = "unauthorized";
-const FORBIDDEN: &str = "forbidden";
+pub(super) const FORBIDDEN: &str = "forbidden";
 
 /// Time over which clients are spread that are sent away without a verdict.
 const UNAVAILABLE_JITTER: Duration = Duration::from_secs(2);
@@ -38,11 +39,15 @@ const UNAVAILABLE_JITTER: Duration = Duration::from_secs(2);
 /// A client that wants to enter a namespace.
 pub(super) struct Applicant {
     pub(super) namespace: Name,
-    rules: Arc<Rules>,
+    pub(super) rules: Arc<Rules>,
     /// What it connects with, as JSON; empty for nothing.
-    auth: Box<str>,
-    /// The query behind its name.
-    query: Box<str>,
+    pub(super) auth: Box<str>,
+    /// What stood behind the namespace's name.
+    pub(super) query: Box<str>,
+    /// What its token says, while the application is asked.
+    pub(super) claims: Option<Claims>,
+    /// The ids that the application was told.
+    pub(super) ids: Option<Ids>,
     /// Where sockets of users are counted and it is somebody's.
     pub(super) seat: Option<Box<Seat>>,
 }
@@ -61,9 +66,18 @@ pub(super) struct Entrance {
     pass: Option<Box<Pass>>,
     rooms: Vec<CompactString>,
     data: Box<str>,
+    /// The application said it, not a token.
+    is_applications: bool,
     facts: Option<Box<Facts>>,
+    /// What the application is told of it, and wants to be done once it is in.
     subject: Option<Arc<Subject>>,
+    orders: Orders,
     seat: Option<Box<Seat>>,
+}
+
+/// How long a client waits that is sent away without a verdict.
+pub(super) fn jitter() -> Duration {
+    UNAVAILABLE_JITTER.mul_f32(rand::random())
 }
 
 /// A socket's private rooms, where the cluster wants them listed.
@@ -124,13 +138,15 @@ impl Client {
             auth: auth.into(),
             query: query.into(),
             rules,
+            claims: None,
+            ids: None,
             seat: None,
         };
         let Some(tokens) = tokens else {
-            return self.admit(applicant, None);
+            return self.consult(applicant, None);
         };
         let Ok(Some(token)) = self.token(auth, query) else {
-            return self.turn_down(&applicant.namespace, UNAUTHORIZED, Flaw::Missing.as_str());
+            return self.turn_down(&applicant.namespace, UNAUTHORIZED, None, Flaw::Missing.as_str());
         };
         let verdict: Pin<Box<dyn Future<Output = Verdict> + Send>> = match tokens.judge(&token) {
             Judged::Now(Verdict::None) => Box::pin(std::future::ready(Verdict::None)),
@@ -141,7 +157,7 @@ impl Client {
         let settled = async move {
             let verdict = verdict.await;
             if verdict == Verdict::None {
-                tokio::time::sleep(UNAVAILABLE_JITTER.mul_f32(rand::random())).await;
+                tokio::time::sleep(jitter()).await;
             }
             Settled::Judged(Box::new(applicant), verdict)
         };
@@ -168,10 +184,13 @@ impl Client {
     pub(super) fn on_verdict(&mut self, applicant: Applicant, verdict: Verdict) -> Result<(), Reason> {
         match verdict {
             Verdict::Good(claims) if Pass::is_for(&claims, &applicant.namespace) => {
-                self.admit(applicant, Some(*claims))
+                self.consult(applicant, Some(*claims))
             }
-            Verdict::Good(_) => self.turn_down(&applicant.namespace, FORBIDDEN, "the token is for other namespaces"),
-            Verdict::Bad(flaw) => self.turn_down(&applicant.namespace, UNAUTHORIZED, flaw.as_str()),
+            Verdict::Good(_) => {
+                let why = "the token is for other namespaces";
+                self.turn_down(&applicant.namespace, FORBIDDEN, None, why)
+            }
+            Verdict::Bad(flaw) => self.turn_down(&applicant.namespace, UNAUTHORIZED, None, flaw.as_str()),
             Verdict::None => {
                 debug!("no verdict: the keys of tokens are not there");
                 self.turn_away(&applicant.namespace)
@@ -179,10 +198,16 @@ impl Client {
         }
     }
 
-    /// Refuses a client that shows no good token, or whose user has enough sockets.
-    pub(super) fn turn_down(&mut self, namespace: &Name, message: &str, why: &str) -> Result<(), Reason> {
+    /// Refuses a client that its token or the application does not let in.
+    pub(super) fn turn_down(
+        &mut self,
+        namespace: &Name,
+        message: &str,
+        data: Option<&str>,
+        why: &str,
+    ) -> Result<(), Reason> {
         debug!(namespace = without_query(namespace), why, "no entrance");
-        self.refuse_connect(namespace, message);
+        self.refuse_connect_with(namespace, message, data);
         if self.sockets.is_empty() {
             // Clients 1.x and 2.x are in a namespace from the start, and had no time set.
             let by = tokio::time::Instant::now() + self.shared.connect_timeout;
@@ -192,43 +217,36 @@ impl Client {
     }
 
     /// Lets a client into a namespace, and into its first rooms.
-    pub(super) fn approach(&mut self, applicant: Applicant, claims: Option<Claims>) -> Result<(), Reason> {
+    pub(super) fn approach(&mut self, mut applicant: Applicant, mut admission: Admission) -> Result<(), Reason> {
+        if !self.shared.namespaces.occupy(&applicant.namespace, &applicant.rules) {
+            self.refuse_connect(&applicant.namespace, TOO_MANY_NAMESPACES);
+            return Ok(());
+        }
+        let ids = match applicant.ids.take() {
+            Some(ids) => ids,
+            None => self.new_ids(&applicant.namespace)?,
+        };
+        let user = admission.user();
+        let subject = self.subject(&applicant, &ids, user.clone());
+        let Ids { id, alias } = ids;
         let Applicant {
             namespace,
             rules,
             auth,
-            query,
             seat,
+            ..
         } = applicant;
-        if !self.shared.namespaces.occupy(&namespace, &rules) {
-            self.refuse_connect(&namespace, TOO_MANY_NAMESPACES);
-            return Ok(());
-        }
-        let version = self.session.version();
-        let new_id = self.shared.ids.next().map_err(|error| {
-            tracing::error!("{error}");
-            Reason::Bug
-        })?;
-        // Below v4 the client computes its id from the session's, so others are shown another one.
-        let (id, alias) = match version {
-            Version::V4 => (SocketId::from(new_id), None),
-            Version::V3 => (
-                SocketId::of_session(self.session.sid(), &namespace),
-                Some(SocketId::from(new_id)),
-            ),
-        };
-        let user: Option<Name> = claims.as_ref().map(|claims| claims.user.as_str().into());
         let values = super::values::Values {
             user: user.as_deref(),
             socket: alias.as_ref().unwrap_or(&id).as_str(),
             namespace: &namespace,
         };
         let mut rooms: Vec<CompactString> = rules.rooms(&values).map(CompactString::from).collect();
-        rooms.extend(claims.iter().flat_map(|claims| pass::rooms(claims, &values)));
+        rooms.extend(admission.rooms(&values));
         let mut seen = hashbrown::HashSet::<CompactString, foldhash::fast::RandomState>::default();
         rooms.retain(|room| seen.insert(room.clone()));
+        let (data, is_applications) = admission.data();
         let leeway = self.shared.tokens.as_ref().map_or(0, |tokens| tokens.leeway());
-        let subject = self.subject(&rules, (&namespace, id.as_str(), user.as_ref()), &auth, &query);
         let entrance = Entrance {
             shared: Arc::clone(&self.shared),
             is_used: false,
@@ -239,15 +257,17 @@ impl Client {
                     auth,
                 })
             }),
-            data: claims.as_ref().map(pass::data).unwrap_or_default(),
+            data,
+            is_applications,
+            subject,
+            orders: admission.orders(),
             namespace,
             rules,
             id,
             alias,
             user,
-            pass: claims.map(|claims| Box::new(Pass::new(claims, leeway))),
+            pass: admission.pass(leeway),
             rooms,
-            subject,
             seat,
         };
         self.listen(entrance)
@@ -265,7 +285,7 @@ impl Client {
         let settled = async move {
             let is_live = live.confirmed().await;
             if !is_live {
-                tokio::time::sleep(UNAVAILABLE_JITTER.mul_f32(rand::random())).await;
+                tokio::time::sleep(jitter()).await;
             }
             Settled::Entrance(Box::new(entrance), is_live)
         };
@@ -278,6 +298,11 @@ impl Client {
         let (namespace, id) = (Name::clone(&entrance.namespace), entrance.id.clone());
         let is_v4 = self.session.version() == Version::V4;
         let connect = socket::connect(&namespace, is_v4.then(|| id.as_str()));
+        let subject = entrance.subject.take();
+        let line = self
+            .shared
+            .open_line(subject.clone(), &entrance.data, entrance.is_applications);
+        let orders = std::mem::take(&mut entrance.orders);
         let new = NewSocket {
             outbox: self.session.outbox(),
             namespace: &namespace,
@@ -302,7 +327,7 @@ impl Client {
             0 => usize::MAX,
             limit => limit + entrance.rooms.len(),
         };
-        self.entered(Socket {
+        let socket = Socket {
             namespace,
             rules: Arc::clone(&entrance.rules),
             key,
@@ -310,12 +335,14 @@ impl Client {
             alias: entrance.alias.take(),
             user: entrance.user.take(),
             pass: entrance.pass.take(),
-            subject: entrance.subject.take(),
-            _seat: entrance.seat.take(),
             lists_private_rooms: entrance.lists_private_rooms,
             bucket: Bucket::new(self.shared.events_limit().1, Instant::now()),
+            line,
+            subject: subject.filter(|_| entrance.rules.streams),
+            _seat: entrance.seat.take(),
             rooms_max,
-        });
+        };
+        self.entered(socket, orders);
         Ok(())
     }
 
@@ -330,8 +357,14 @@ impl Client {
     }
 
     fn refuse_connect(&mut self, namespace: &str, message: &str) {
+        self.refuse_connect_with(namespace, message, None);
+    }
+
+    /// Refuses a client; the data is JSON.
+    fn refuse_connect_with(&mut self, namespace: &str, message: &str, data: Option<&str>) {
         debug!(namespace = without_query(namespace), why = message, "refused");
         let is_object = self.session.version() == Version::V4;
-        self.session.send(socket::connect_error(namespace, message, is_object));
+        self.session
+            .send(socket::connect_error(namespace, message, data, is_object));
     }
 }

@@ -44,6 +44,8 @@ pub(super) enum Outcome {
 pub(super) struct Call<'a> {
     pub(super) array: Array<'a>,
     pub(super) attachments: &'a [Bytes],
+    /// Whether the client waits for an answer.
+    pub(super) wants_answer: bool,
 }
 
 impl Client {
@@ -60,6 +62,7 @@ impl Client {
         let call = Call {
             array,
             attachments: &attachments,
+            wants_answer: packet.id.is_some(),
         };
         let action = socket.rules.action(&name);
         let label = action.label();
@@ -113,6 +116,7 @@ impl Client {
             Action::Refresh => self.refresh(socket, call),
             Action::Ack => Ok(Outcome::Echo),
             Action::Stream(stream) => self.stream(socket, call, stream),
+            Action::Webhook => self.hand_over(socket, call),
             Action::Drop => {
                 let message = format!("no rule does anything with the event {}", quoted(name));
                 Err((Refusal::NoRule, message))

@@ -7,6 +7,7 @@ mod client;
 pub mod commands;
 pub mod config;
 mod connect;
+mod consult;
 mod event;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
@@ -24,6 +25,7 @@ mod rules;
 mod stream;
 mod values;
 mod waiting;
+mod webhooks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +40,7 @@ use quota::Quota;
 use rosters::Rosters;
 
 use crate::backend::Tokens;
+use crate::backend::webhook::Webhooks;
 use crate::cluster::Cluster;
 use crate::hub::Hub;
 use crate::limits;
@@ -62,6 +65,8 @@ pub struct SocketIo {
     tokens: Option<Arc<Tokens>>,
     /// Where users' sockets are limited.
     quota: Option<Arc<Quota>>,
+    /// Where there is an application to ask and tell.
+    webhooks: Option<Arc<Webhooks>>,
     member_answers: MemberAnswers,
     rosters: Mutex<Rosters>,
     once: Once,
@@ -87,6 +92,7 @@ impl SocketIo {
             connect_timeout: config.engine.connect_timeout.0,
             namespaces: Namespaces::new(config.namespaces, config.limits.pattern_namespaces),
             tokens: None,
+            webhooks: None,
             member_answers: MemberAnswers::default(),
             rosters: Mutex::new(Rosters::new()),
             once: Once::default(),
@@ -103,6 +109,13 @@ impl SocketIo {
     /// What keeps the counts of users' sockets, for as long as it is polled; `None` where they are not limited.
     pub fn keep_counts(&self) -> Option<impl Future<Output = ()> + Send + 'static + use<>> {
         self.quota.clone().map(Quota::keep)
+    }
+
+    /// Asks and tells the application.
+    #[must_use]
+    pub fn calling(mut self, webhooks: Option<Arc<Webhooks>>) -> Self {
+        self.webhooks = webhooks;
+        self
     }
 
     /// Events a second that a socket may send, and how many at once. A rate of 0 is none.

@@ -90,6 +90,7 @@ impl SocketIo {
         for moved in self.hub.join_others(selection, rooms) {
             let live = self.cluster.joined(namespace, &moved.changed);
             self.announce(namespace, &moved, Movement::Join);
+            self.tell_moved(namespace, &moved, Movement::Join);
             joined.push((live, moved.changed));
         }
         joined
@@ -100,6 +101,7 @@ impl SocketIo {
             self.cluster.left(namespace, &moved.changed);
             self.member_answers.forget(namespace, &moved.changed);
             self.announce(namespace, &moved, Movement::Leave);
+            self.tell_moved(namespace, &moved, Movement::Leave);
             if self.namespaces.announces(namespace) {
                 self.follow(namespace, Movement::Leave, &moved.changed);
             }

@@ -6,7 +6,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 
-use super::config::{ActionName, Auth, EventRule, Namespace, Otherwise};
+use super::config::{ActionName, EventRule, Namespace, Otherwise};
 use super::pattern::{Pattern, Template};
 use super::values::Values;
 use crate::hub::Name;
@@ -34,6 +34,8 @@ pub(super) struct Rules {
     is_pattern: bool,
     /// Whether a client must show a token.
     pub(super) reads_tokens: bool,
+    /// Whether the application is asked who may enter.
+    pub(super) asks: bool,
     rooms: Vec<Template>,
     join: Vec<Template>,
     publish: Vec<Template>,
@@ -69,6 +71,7 @@ pub(super) enum Action {
     Ack,
     /// Appends to this stream in Redis.
     Stream(Name),
+    Webhook,
     Drop,
 }
 
@@ -163,7 +166,8 @@ impl Rules {
         let mut rules = Self {
             index: Some(index),
             is_pattern,
-            reads_tokens: namespace.auth == Auth::Token,
+            reads_tokens: namespace.auth.reads_tokens(),
+            asks: namespace.auth.asks(),
             rooms: templates(&namespace.rooms),
             join: templates(&namespace.join),
             publish: templates(&namespace.publish),
@@ -186,6 +190,7 @@ impl Rules {
                 to: To::Namespace,
                 echo: false,
             },
+            Otherwise::Webhook => Action::Webhook,
         });
         rules
     }
@@ -195,6 +200,7 @@ impl Rules {
             index: None,
             is_pattern: false,
             reads_tokens: false,
+            asks: false,
             rooms: Vec::new(),
             join: Vec::new(),
             publish: Vec::new(),
@@ -256,6 +262,7 @@ impl Action {
             ActionName::Refresh => Self::Refresh,
             ActionName::Ack => Self::Ack,
             ActionName::Stream => Self::Stream(rule.stream.as_str().into()),
+            ActionName::Webhook => Self::Webhook,
             ActionName::Drop => Self::Drop,
         }
     }
@@ -270,6 +277,7 @@ impl Action {
             Self::Refresh => metrics::Action::Refresh,
             Self::Ack => metrics::Action::Ack,
             Self::Stream(_) => metrics::Action::Stream,
+            Self::Webhook => metrics::Action::Webhook,
             Self::Drop => metrics::Action::Drop,
         }
     }

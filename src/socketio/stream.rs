@@ -3,16 +3,13 @@
 //! No socket waits here: its events are appended in the order in which they came, and answered when Redis has them. So
 //! what a client said right before it left is not lost.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 
 use super::arguments::Refused;
 use super::client::{Client, Socket};
 use super::event::{Call, Outcome};
 use super::relay::Reply;
-use super::rules::Rules;
-use crate::backend::webhook::{Event, Kind, Moment, Subject};
+use crate::backend::webhook::{Event, Kind, Moment};
 use crate::hub::Name;
 use crate::metrics::Refusal;
 
@@ -44,25 +41,5 @@ impl Client {
         {
             self.session.send(answer.packet_of(appended.json()));
         }
-    }
-
-    /// What the application is told of a socket, where it is told of its events.
-    pub(super) fn subject(
-        &self,
-        rules: &Rules,
-        (namespace, id, user): (&Name, &str, Option<&Name>),
-        auth: &str,
-        query: &str,
-    ) -> Option<Arc<Subject>> {
-        let record = self.session.record().filter(|_| rules.streams)?;
-        Some(Arc::new(Subject {
-            namespace: Name::clone(namespace),
-            id: id.into(),
-            user: user.cloned(),
-            version: self.session.version(),
-            record: Arc::clone(record),
-            auth: auth.into(),
-            query: query.into(),
-        }))
     }
 }

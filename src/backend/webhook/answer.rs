@@ -1,16 +1,17 @@
 //! What the application says: exactly the fields that an answer is made of, or it is none.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use hyper::StatusCode;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::Kind;
-use super::binary;
+use crate::backend::extract;
 use crate::metrics::WebhookFailure as Failure;
 use crate::protocol::json;
+
+/// Binary attachments that clients take in one packet; with more they would end their session.
+const ATTACHMENTS_MAX: usize = 10;
 
 /// What the application answers; nothing of it must be there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -180,17 +181,11 @@ impl Ack {
         if !text.starts_with('[') {
             return None;
         }
-        let mut attachments = Vec::new();
-        let json = binary::replace(text, |found: Binary<'_>| {
-            let bytes = STANDARD.decode(&*found.base64).ok()?;
-            attachments.push(bytes.into());
-            Some(format!(r#"{{"_placeholder":true,"num":{}}}"#, attachments.len() - 1))
-        })?;
-        if !attachments.is_empty() {
-            // What only looks like a place for an attachment would end the clients that read it.
-            json::check_placeholders(&json, attachments.len()).ok()?;
-        }
-        Some(Self { json, attachments })
+        let (json, attachments) = extract(text).ok()?;
+        (attachments.len() <= ATTACHMENTS_MAX).then(|| Self {
+            json: json.into_owned(),
+            attachments,
+        })
     }
 }
 
@@ -204,14 +199,6 @@ impl Action {
             json: value.get().into(),
         })
     }
-}
-
-/// Bytes in an answer.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Binary<'a> {
-    #[serde(rename = "$binary", borrow)]
-    base64: std::borrow::Cow<'a, str>,
 }
 
 /// The text of a value that is an object.

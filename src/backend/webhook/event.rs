@@ -12,8 +12,10 @@ use compact_str::CompactString;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Kind, binary};
+use super::Kind;
+use crate::backend::inline;
 use crate::metrics::Transport;
+use crate::protocol::ids::SocketId;
 use crate::protocol::{Version, json};
 
 /// A socket, as far as it stays what it is.
@@ -21,7 +23,7 @@ pub struct Subject {
     /// Its namespace.
     pub namespace: Arc<str>,
     /// Its id, as the API knows it.
-    pub id: CompactString,
+    pub id: SocketId,
     /// Who the client is, where something says so.
     pub user: Option<Arc<str>>,
     /// Its protocol.
@@ -43,7 +45,7 @@ pub struct Event {
     pub id: CompactString,
     time: SystemTime,
     /// Where it is no socket's: its namespace, if it has one.
-    namespace: Option<Arc<str>>,
+    pub(super) namespace: Option<Arc<str>>,
     moment: Option<Moment>,
     /// Further fields as JSON, each with a comma before it.
     more: String,
@@ -83,7 +85,7 @@ impl Subject {
 
     fn write(&self, out: &mut String, moment: &Moment, data: &str) {
         out.push_str(r#""socket":{"id":"#);
-        json::write_string(out, &self.id);
+        json::write_string(out, self.id.as_str());
         out.push_str(r#","user":"#);
         match &self.user {
             Some(user) => json::write_string(out, user),
@@ -173,8 +175,10 @@ impl Event {
         self.name("event");
         self.more.push_str(name);
         self.name("args");
-        self.more.push('[');
-        self.more.push_str(&binary::to_backend(arguments, attachments));
+        let array = format!("[{arguments}");
+        let inlined = inline(&array, attachments);
+        // Placeholders were checked when the packet was read.
+        self.more.push_str(inlined.as_deref().unwrap_or(&array));
         self
     }
 
@@ -242,11 +246,12 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::protocol::ids::Sid;
 
-    pub(crate) fn subject() -> Subject {
+    fn subject() -> Subject {
         Subject {
             namespace: "/chat".into(),
-            id: "AAAAAAAAAAAAAAAAAAAA".into(),
+            id: SocketId::from(Sid::parse("AAAAAAAAAAAAAAAAAAAA").unwrap()),
             user: Some("alice".into()),
             version: Version::V3,
             record: r#"{"headers":{"cookie":"a=b"},"address":"203.0.113.9","query":{"EIO":"3","a":"1"},"url":"/"}"#

@@ -15,7 +15,7 @@ use tracing::debug;
 use super::answer::{Ack, Orders};
 use super::budget::Share;
 use super::event::{Event, Subject};
-use super::{Kind, Webhooks};
+use super::{Kind, Webhooks, Whose};
 use crate::metrics::WebhookFailure as Failure;
 
 /// Events of a client that wait in its line.
@@ -42,9 +42,16 @@ pub(super) struct Shared {
     webhooks: Arc<Webhooks>,
     /// Whose it is, where it is a socket's.
     subject: Option<Arc<Subject>>,
-    /// What the application keeps with the socket, as JSON.
-    data: Mutex<Arc<str>>,
+    data: Mutex<Data>,
     queue: Mutex<Queue>,
+}
+
+/// What is kept with the socket, as JSON.
+#[derive(Debug)]
+struct Data {
+    json: Arc<str>,
+    /// The application said it, not a token.
+    is_applications: bool,
 }
 
 #[derive(Debug, Default)]
@@ -66,18 +73,31 @@ struct Job {
 enum Work {
     /// To be told; tried again where it is not taken.
     Tell(Event),
-    /// To be asked, before this moment, for somebody who waits.
-    Ask(Event, Instant, oneshot::Sender<Result<Option<Ack>, Failure>>),
+    /// To be asked for somebody who waits.
+    Ask(Event, Asked),
     /// To be done: what the answer to an earlier question wants.
     Obey(Kind, Orders),
 }
 
+/// Who waits for an answer.
+#[derive(Debug)]
+struct Asked {
+    /// The call is made by then, or not at all.
+    start_by: Instant,
+    /// Told that its turn has come, and then of the answer.
+    begun: oneshot::Sender<()>,
+    answer: oneshot::Sender<Result<Option<Ack>, Failure>>,
+}
+
 impl Line {
-    pub(super) fn new(webhooks: Arc<Webhooks>, subject: Option<Arc<Subject>>, data: &str) -> Self {
+    pub(super) fn new(webhooks: Arc<Webhooks>, subject: Option<Arc<Subject>>, data: (&str, bool)) -> Self {
         Self(Arc::new(Shared {
             webhooks,
             subject,
-            data: Mutex::new(data.into()),
+            data: Mutex::new(Data {
+                json: data.0.into(),
+                is_applications: data.1,
+            }),
             queue: Mutex::default(),
         }))
     }
@@ -87,9 +107,13 @@ impl Line {
         self.0.subject.as_ref()
     }
 
-    /// Replaces what the application keeps with the socket, for all that is not under way.
-    pub fn set_data(&self, data: &str) {
-        *self.0.data.lock() = data.into();
+    /// Replaces what is kept with the socket, which a token says; false where the application has said it since.
+    pub fn offer_data(&self, json: &str) -> bool {
+        let mut data = self.0.data.lock();
+        if !data.is_applications {
+            data.json = json.into();
+        }
+        !data.is_applications
     }
 
     /// Has the application asked about a client's event; what it answers, once what it wants is done.
@@ -97,15 +121,18 @@ impl Line {
     /// # Errors
     /// When too much of this client, or of all, waits already.
     pub fn ask(&self, event: Event) -> Result<impl Future<Output = Result<Option<Ack>, Failure>> + Send + use<>, Full> {
-        let patience = self.0.webhooks.timeout;
-        let start_by = Instant::now() + patience;
-        let (sender, answer) = oneshot::channel();
-        self.push_event(event, |event| Work::Ask(event, start_by, sender))?;
+        let start_by = Instant::now() + self.0.webhooks.timeout;
+        let (begun, begins) = oneshot::channel();
+        let (answer, answered) = oneshot::channel();
+        let asked = Asked {
+            start_by,
+            begun,
+            answer,
+        };
+        self.push_event(event, |event| Work::Ask(event, asked))?;
         Ok(async move {
-            // It begins in time or never, and takes no longer than a call may.
-            let answer = tokio::time::timeout_at(start_by + patience + patience, answer).await;
-            match answer {
-                Ok(Ok(answer)) => answer,
+            match tokio::time::timeout_at(start_by, begins).await {
+                Ok(Ok(())) => answered.await.unwrap_or(Err(Failure::Timeout)), // bounded from here on
                 Ok(Err(_)) | Err(_) => Err(Failure::Timeout),
             }
         })
@@ -193,10 +220,11 @@ async fn run(line: Arc<Shared>) {
         };
         match job.work {
             Work::Tell(event) => line.tell(&event).await,
-            Work::Ask(event, start_by, answer) => {
-                let _ = answer.send(line.ask(&event, start_by).await); // its socket may be gone
+            Work::Ask(event, asked) => {
+                let _ = asked.begun.send(()); // its socket may be gone
+                let _ = asked.answer.send(line.ask(&event, asked.start_by).await);
             }
-            Work::Obey(kind, orders) => line.obey(kind, orders).await,
+            Work::Obey(kind, orders) => line.obey(kind, None, orders).await,
         }
     }
 }
@@ -209,7 +237,7 @@ impl Shared {
         loop {
             let called = self.webhooks.call(event, body.clone(), self.subject.as_deref(), None);
             match called.await {
-                Ok(answer) => return self.obey(event.kind, answer.orders).await,
+                Ok(answer) => return self.obey(event.kind, event.namespace.clone(), answer.orders).await,
                 Err(failure) if tried >= self.webhooks.retries => {
                     debug!(kind = event.kind.as_str(), why = failure.as_str(), "not told");
                     return self.webhooks.complain(event.kind, failure);
@@ -227,22 +255,29 @@ impl Shared {
         let body = self.body(event);
         let called = self.webhooks.call(event, body, self.subject.as_deref(), Some(start_by));
         let answer = called.await?;
-        self.obey(event.kind, answer.orders).await;
+        self.obey(event.kind, None, answer.orders).await;
         Ok(answer.ack)
     }
 
     fn body(&self, event: &Event) -> bytes::Bytes {
-        let data = Arc::clone(&self.data.lock());
+        let data = Arc::clone(&self.data.lock().json);
         event.body(&self.webhooks.node(), self.subject.as_deref(), &data)
     }
 
-    async fn obey(&self, kind: Kind, orders: Orders) {
+    async fn obey(&self, kind: Kind, namespace: Option<Arc<str>>, orders: Orders) {
         if orders.is_empty() {
             return;
         }
         if let Some(data) = &orders.data {
-            *self.data.lock() = (**data).into();
+            *self.data.lock() = Data {
+                json: (**data).into(),
+                is_applications: true,
+            };
         }
-        self.webhooks.obey(kind, self.subject.clone(), orders).await;
+        let whose = match &self.subject {
+            Some(subject) => Whose::Socket(Arc::clone(subject)),
+            None => Whose::Nobody(namespace),
+        };
+        self.webhooks.obey(kind, whose, orders).await;
     }
 }

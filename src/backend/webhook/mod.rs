@@ -4,7 +4,6 @@
 //! for each socket and for all; a call takes its bounded time, and while the application is away nobody waits for it.
 
 mod answer;
-mod binary;
 mod budget;
 mod circuit;
 mod client;
@@ -51,13 +50,17 @@ const LINES_KEPT: usize = 1024;
 
 /// Who does what answers want.
 pub trait Handler: std::fmt::Debug + Send + Sync {
-    /// Does it, in order. `caller` is the socket whose call it was, where it was one's.
-    fn obey(
-        self: Arc<Self>,
-        kind: Kind,
-        caller: Option<Arc<Subject>>,
-        orders: Orders,
-    ) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+    /// Does it, in order.
+    fn obey(self: Arc<Self>, kind: Kind, whose: Whose, orders: Orders) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+}
+
+/// Whose call it was that something was answered to.
+#[derive(Clone, Debug)]
+pub enum Whose {
+    /// This socket's.
+    Socket(Arc<Subject>),
+    /// No socket's, in this namespace if in any.
+    Nobody(Option<Arc<str>>),
 }
 
 /// The application, as far as it is asked and told.
@@ -77,6 +80,7 @@ pub struct Webhooks {
     lines: Mutex<Lines>,
     handler: OnceLock<Weak<dyn Handler>>,
     complaints: Mutex<Complaints>,
+    action_complaints: Mutex<Complaints>,
     ids: Arc<IdGenerator>,
     metrics: Arc<Metrics>,
 }
@@ -126,6 +130,7 @@ impl Webhooks {
             }),
             handler: OnceLock::new(),
             complaints: Mutex::default(),
+            action_complaints: Mutex::default(),
             ids,
             metrics,
         })))
@@ -141,10 +146,11 @@ impl Webhooks {
         self.kinds.contains(&kind)
     }
 
-    /// The line of a socket that comes in. It is found by the socket's id for as long as somebody holds it.
-    pub fn open(self: &Arc<Self>, subject: Arc<Subject>, data: &str) -> Line {
-        let key = subject.id.clone();
-        let line = Line::new(Arc::clone(self), Some(subject), data);
+    /// The line of a socket that comes in with this data, by the application's word or a token's. It is found by the
+    /// socket's id for as long as somebody holds it.
+    pub fn open(self: &Arc<Self>, subject: Arc<Subject>, data: &str, is_applications: bool) -> Line {
+        let key = subject.id.as_str().into();
+        let line = Line::new(Arc::clone(self), Some(subject), (data, is_applications));
         self.lines.lock().insert(key, &line);
         line
     }
@@ -159,7 +165,7 @@ impl Webhooks {
         let line = {
             let mut lines = self.lines.lock();
             lines.get(key).unwrap_or_else(|| {
-                let line = Line::new(Arc::clone(self), None, "");
+                let line = Line::new(Arc::clone(self), None, ("", true));
                 lines.insert(key.into(), &line);
                 line
             })
@@ -213,7 +219,7 @@ impl Webhooks {
         start_by: Option<Instant>,
     ) -> Result<Answer, Failure> {
         let called = self
-            .try_call(event, body, subject.map(|subject| &*subject.id), start_by)
+            .try_call(event, body, subject.map(|subject| subject.id.as_str()), start_by)
             .await;
         if let Err(failure) = called {
             self.metrics.webhooks.failed(event.kind, failure);
@@ -300,23 +306,43 @@ impl Webhooks {
 
     /// Says that something was not told, unless that was said just now.
     fn complain(&self, kind: Kind, failure: Failure) {
-        let count = {
-            let mut complaints = self.complaints.lock();
-            complaints.count += 1;
-            if complaints.said.is_some_and(|said| said.elapsed() < COMPLAINT_EVERY) {
-                return;
-            }
-            complaints.said = Some(Instant::now());
-            std::mem::take(&mut complaints.count)
-        };
-        warn!(count, kind = kind.as_str(), why = failure.as_str(), "webhooks are lost");
+        if let Some(count) = self.complaints.lock().add() {
+            warn!(count, kind = kind.as_str(), why = failure.as_str(), "webhooks are lost");
+        }
+    }
+
+    /// An action of an answer was not done.
+    pub fn action_failed(&self, kind: Kind, action: &str, why: &str) {
+        self.metrics.webhooks.failed(kind, Failure::Action);
+        tracing::debug!(kind = kind.as_str(), action, why, "an action failed");
+        if let Some(count) = self.action_complaints.lock().add() {
+            warn!(
+                count,
+                kind = kind.as_str(),
+                action,
+                why,
+                "actions in answers to webhooks fail"
+            );
+        }
     }
 
     /// Has done what an answer wants.
-    async fn obey(&self, kind: Kind, caller: Option<Arc<Subject>>, orders: Orders) {
+    async fn obey(&self, kind: Kind, whose: Whose, orders: Orders) {
         if let Some(handler) = self.handler.get().and_then(Weak::upgrade) {
-            handler.obey(kind, caller, orders).await;
+            handler.obey(kind, whose, orders).await;
         }
+    }
+}
+
+impl Complaints {
+    /// One more; how many it is time to speak of, if it is.
+    fn add(&mut self) -> Option<u64> {
+        self.count += 1;
+        if self.said.is_some_and(|said| said.elapsed() < COMPLAINT_EVERY) {
+            return None;
+        }
+        self.said = Some(Instant::now());
+        Some(std::mem::take(&mut self.count))
     }
 }
 

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use super::*;
 use crate::metrics::Transport;
 use crate::protocol::Version;
+use crate::protocol::ids::{Sid, SocketId};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -145,7 +146,7 @@ fn webhooks(address: SocketAddr, more: &Value) -> (Arc<Webhooks>, Arc<Metrics>) 
 fn subject(id: &str) -> Arc<Subject> {
     Arc::new(Subject {
         namespace: "/".into(),
-        id: id.into(),
+        id: SocketId::from(Sid::parse(&format!("{id:A>20}")).unwrap()),
         user: None,
         version: Version::V4,
         record: r#"{"headers":{},"address":"127.0.0.1","query":{}}"#.into(),
@@ -170,17 +171,11 @@ fn numbered(number: usize) -> Event {
 
 /// A handler that keeps what it is to do.
 #[derive(Debug)]
-struct Kept(mpsc::UnboundedSender<(Kind, Option<CompactString>, Orders)>);
+struct Kept(mpsc::UnboundedSender<(Kind, Whose, Orders)>);
 
 impl Handler for Kept {
-    fn obey(
-        self: Arc<Self>,
-        kind: Kind,
-        caller: Option<Arc<Subject>>,
-        orders: Orders,
-    ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        let caller = caller.map(|caller| caller.id.clone());
-        let _ = self.0.send((kind, caller, orders));
+    fn obey(self: Arc<Self>, kind: Kind, whose: Whose, orders: Orders) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let _ = self.0.send((kind, whose, orders));
         Box::pin(std::future::ready(()))
     }
 }
@@ -297,8 +292,9 @@ async fn a_line_is_told_in_order_and_repeats_what_was_not_taken() {
     let (sender, mut kept) = mpsc::unbounded_channel();
     let handler: Arc<dyn Handler> = Arc::new(Kept(sender));
     webhooks.obeyed_by(&handler);
-    let line = webhooks.open(subject("a"), "");
-    assert!(webhooks.line("a").is_some() && webhooks.line("b").is_none());
+    let line = webhooks.open(subject("a"), "", false);
+    let id = line.subject().unwrap().id.as_str().to_owned();
+    assert!(webhooks.line(&id).is_some() && webhooks.line("b").is_none());
     line.pass_on(numbered(0)).unwrap();
     line.pass_on(numbered(1)).unwrap();
     line.tell(event(Kind::Disconnect).with("reason", "client_left"));
@@ -320,12 +316,10 @@ async fn a_line_is_told_in_order_and_repeats_what_was_not_taken() {
     assert!(second.text.contains(r#""data":{"n":1.10}"#), "{}", second.text);
     assert_eq!(server.next().await.body["reason"], "client_left");
     tokio::time::timeout(DEADLINE, webhooks.emptied()).await.unwrap();
-    let (kind, caller, orders) = kept.recv().await.unwrap();
-    assert_eq!(
-        (kind, caller.as_deref(), orders.actions.len()),
-        (Kind::Event, Some("a"), 1)
-    );
-    assert!(webhooks.line("a").is_none() && kept.try_recv().is_err());
+    let (kind, whose, orders) = kept.recv().await.unwrap();
+    assert_eq!((kind, orders.actions.len()), (Kind::Event, 1));
+    assert!(matches!(whose, Whose::Socket(subject) if subject.id.as_str() == id));
+    assert!(webhooks.line(&id).is_none() && kept.try_recv().is_err());
 }
 
 #[tokio::test]
@@ -339,7 +333,7 @@ async fn who_waits_is_answered_once_and_only_after_what_was_to_be_done() {
     let (sender, mut kept) = mpsc::unbounded_channel();
     let handler: Arc<dyn Handler> = Arc::new(Kept(sender));
     webhooks.obeyed_by(&handler);
-    let line = webhooks.open(subject("a"), "");
+    let line = webhooks.open(subject("a"), "", false);
     assert_eq!(line.ask(numbered(0)).unwrap().await, Err(Failure::Status));
     let ack = line.ask(numbered(1)).unwrap().await.unwrap().unwrap();
     assert_eq!(ack.json, "[1.10]");
@@ -357,7 +351,7 @@ async fn who_waits_is_answered_once_and_only_after_what_was_to_be_done() {
 async fn a_line_takes_no_more_than_it_may_and_the_last_word_always() {
     let server = Server::start(|_, _| Reply::Hang).await;
     let (webhooks, _) = webhooks(server.address, &json!({}));
-    let line = webhooks.open(subject("a"), "");
+    let line = webhooks.open(subject("a"), "", false);
     let taken = (0..100)
         .take_while(|number| line.pass_on(numbered(*number)).is_ok())
         .count();
@@ -366,7 +360,7 @@ async fn a_line_takes_no_more_than_it_may_and_the_last_word_always() {
     let before = webhooks.budget.jobs();
     line.tell(event(Kind::Disconnect));
     assert_eq!(webhooks.budget.jobs(), before + 1);
-    let other = webhooks.open(subject("b"), "");
+    let other = webhooks.open(subject("b"), "", false);
     other
         .pass_on(event(Kind::Event).with_call("\"n\"", &format!("\"{}\"]", "x".repeat(5000)), &[]))
         .unwrap();

@@ -23,8 +23,8 @@ use tracing::error;
 
 use super::client::Client;
 use super::connect::Applicant;
+use super::consult::Admission;
 use super::waiting::Settled;
-use crate::backend::Claims;
 use crate::cluster::{COUNTS_LIVE, Cluster, Counted};
 use crate::hub::Name;
 use crate::metrics::Limit;
@@ -180,19 +180,19 @@ impl Quota {
 
 impl Client {
     /// Lets a client in whose user may have one more socket.
-    pub(super) fn admit(&mut self, applicant: Applicant, claims: Option<Claims>) -> Result<(), Reason> {
-        let user = claims.as_ref().map(|claims| Name::from(claims.user.as_str()));
+    pub(super) fn admit(&mut self, applicant: Applicant, admission: Admission) -> Result<(), Reason> {
+        let user = admission.user();
         let (Some(quota), Some(user)) = (self.shared.quota.as_ref(), user) else {
-            return self.approach(applicant, claims);
+            return self.approach(applicant, admission);
         };
         let namespace = Name::clone(&applicant.namespace);
         match quota.take((Name::clone(&namespace), user)) {
-            Taken::Now(seat) => self.seated(applicant, claims, Some(seat)),
-            Taken::Full => self.seated(applicant, claims, None),
+            Taken::Now(seat) => self.seated(applicant, admission, Some(seat)),
+            Taken::Full => self.seated(applicant, admission, None),
             Taken::Soon(seat) => {
                 let settled = async move {
                     let seat = seat.await.ok();
-                    Settled::Seated(Box::new((applicant, claims)), seat)
+                    Settled::Seated(Box::new((applicant, admission)), seat)
                 };
                 self.wait_for(&namespace, None, Box::pin(settled));
                 Ok(())
@@ -204,14 +204,14 @@ impl Client {
     pub(super) fn seated(
         &mut self,
         mut applicant: Applicant,
-        claims: Option<Claims>,
+        admission: Admission,
         seat: Option<Seat>,
     ) -> Result<(), Reason> {
         let Some(seat) = seat else {
             self.shared.metrics.limited(Limit::SocketsPerUser);
-            return self.turn_down(&applicant.namespace, TOO_MANY_SOCKETS, "limits.sockets_per_user");
+            return self.turn_down(&applicant.namespace, TOO_MANY_SOCKETS, None, "limits.sockets_per_user");
         };
         applicant.seat = Some(Box::new(seat));
-        self.approach(applicant, claims)
+        self.approach(applicant, admission)
     }
 }
