@@ -13,11 +13,14 @@ use super::census::ack_question_id;
 use super::relay::Relay;
 use super::wire::{self, Answer, Ask};
 use super::{Bus, Cluster};
-use crate::hub::{Name, Question, Reply, Target};
+use crate::hub::{self, Name, Question, Reply, Target};
 use crate::metrics::{self, Origin};
 
 /// Answers of other servers that one question takes, counts of clients among them.
 const ANSWERS_MAX: usize = 100_000;
+
+/// Bytes of all answers to one question; those above are dropped, and missing.
+const BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// An event, and the clients that are to answer it.
 #[derive(Clone, Debug)]
@@ -43,6 +46,9 @@ pub struct Acknowledged {
     pub acks: Vec<Reply>,
     /// How many servers have not said how many clients they asked.
     pub silent: usize,
+    /// How many answers came, with those that were dropped.
+    answered: u64,
+    bytes: usize,
 }
 
 impl Cluster {
@@ -59,7 +65,7 @@ impl Cluster {
         let Question {
             broadcast,
             count,
-            mut asked,
+            asked,
         } = self.hub.question(
             &event.namespace,
             &event.target,
@@ -74,41 +80,16 @@ impl Cluster {
         if count > 0 {
             self.broadcast_here(broadcast, origin).await;
         }
-        let mut others = match &self.bus {
-            Bus::Redis(relay) if !is_local => relay.ask_others(&event, patience).await,
+        let relay = match &self.bus {
+            Bus::Redis(relay) if !is_local => Some(relay),
             _ => None,
         };
-        let mut is_here_done = count == 0;
-        loop {
-            let is_done =
-                others.as_ref().is_none_or(|others| others.silent == 0) && found.acks.len() as u64 >= found.expected;
-            if is_done {
-                break;
-            }
-            tokio::select! {
-                reply = asked.next(), if !is_here_done => match reply {
-                    Some(reply) => found.acks.push(reply),
-                    None => is_here_done = true,
-                },
-                given = next(&mut others, deadline) => match given {
-                    Some(Answer::ClientCount(count)) => {
-                        found.expected = found.expected.saturating_add(count);
-                        if let Some(others) = &mut others {
-                            others.silent = others.silent.saturating_sub(1);
-                        }
-                    }
-                    Some(Answer::Ack { json, attachments }) => found.acks.push(Reply {
-                        json: format!("[{json}]"),
-                        attachments,
-                    }),
-                    Some(_) => {}
-                    None => others = others.take().map(|others| Others { asked: None, ..others }),
-                },
-                () = tokio::time::sleep_until(deadline) => break,
-            }
-        }
-        found.silent = others.as_ref().map_or(0, |others| others.silent);
-        if let (Bus::Redis(relay), false) = (&self.bus, is_local) {
+        let others = match relay {
+            Some(relay) => relay.ask_others(&event, patience).await,
+            None => None,
+        };
+        found.collect(asked, others, deadline).await;
+        if let Some(relay) = relay {
             let is_complete = found.silent == 0 && found.acks.len() as u64 >= found.expected;
             let result = if is_complete {
                 metrics::Questioned::Complete
@@ -121,21 +102,59 @@ impl Cluster {
     }
 }
 
+impl Acknowledged {
+    /// Takes answers until all are there, or time is up.
+    async fn collect(&mut self, mut here: hub::Asked, mut others: Option<Others>, deadline: Instant) {
+        self.silent = others.as_ref().map_or(0, |others| others.silent);
+        let mut is_here_done = false;
+        while self.silent > 0 || self.answered < self.expected {
+            tokio::select! {
+                reply = here.next(), if !is_here_done => match reply {
+                    Some(reply) => self.take(reply),
+                    None => is_here_done = true,
+                },
+                given = next(&mut others, deadline) => match given {
+                    Some(Answer::ClientCount(count)) => {
+                        self.expected = self.expected.saturating_add(count);
+                        self.silent = self.silent.saturating_sub(1);
+                    }
+                    Some(Answer::Ack { json, attachments }) => self.take(Reply {
+                        json: format!("[{json}]"),
+                        attachments,
+                    }),
+                    Some(_) => {}
+                    None => others = None, // no more can come
+                },
+                () = tokio::time::sleep_until(deadline) => return,
+            }
+        }
+    }
+
+    fn take(&mut self, reply: Reply) {
+        self.answered += 1;
+        let bytes = reply.json.len() + reply.attachments.iter().map(Bytes::len).sum::<usize>();
+        if self.bytes + bytes > BYTES_MAX {
+            return debug!(bytes, "an answer too much");
+        }
+        self.bytes += bytes;
+        self.acks.push(reply);
+    }
+}
+
 /// The question to other servers.
 struct Others {
-    /// `None` once no more answers can come.
-    asked: Option<Asked>,
+    asked: Asked,
     /// Servers that have not said how many clients they ask.
     silent: usize,
 }
 
 /// The next answer of another server; waits for ever where none can come.
 async fn next(others: &mut Option<Others>, deadline: Instant) -> Option<Answer> {
-    let Some(asked) = others.as_mut().and_then(|others| others.asked.as_mut()) else {
+    let Some(others) = others else {
         return std::future::pending().await;
     };
     loop {
-        match asked.next(deadline).await? {
+        match others.asked.next(deadline).await? {
             Given::Server(answer) => return Some(answer),
             Given::Gateway(..) => {} // nobody asked one by its own channel
         }
@@ -175,7 +194,6 @@ impl Relay {
         match wire::encode_request(Some(self.run()), Some(&id), &ask) {
             Ok(request) => {
                 self.say(channel, request);
-                let asked = Some(asked);
                 Some(Others { asked, silent })
             }
             Err(error) => {

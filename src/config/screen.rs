@@ -134,13 +134,13 @@ fn blocks(name: &str, path: &str, value: Value, findings: &mut Findings, place: 
     tables
 }
 
-/// Leaves the known keys of one block in it, and of their values those of this version.
+/// Leaves the known keys of one block in it.
 fn screen_block(name: &str, path: &str, keys: &mut Table, known: &Table, findings: &mut Findings, place: Place<'_>) {
-    keys.retain(|key, value| {
+    keys.retain(|key, _| {
         let general = format!("{name}.{key}");
         let path = format!("{path}.{key}");
         if let Some(reason) = later::setting(&general) {
-            report_later(&path, value, reason, findings, place);
+            findings.error_in(place(&path), path, reason.to_owned());
             return false;
         }
         if !known.contains_key(key) {

@@ -163,10 +163,10 @@ pub enum Action {
     Refresh,
     /// Answers with the arguments.
     Ack,
-    /// Appends to a stream in Redis.
-    Stream,
     /// Hands it to the application.
     Webhook,
+    /// Appends to a stream in Redis.
+    Stream,
     /// Nothing.
     Drop,
 }
@@ -261,7 +261,7 @@ label!(Refusal {
 });
 label!(Action {
     Join => "join", Leave => "leave", Publish => "publish", Broadcast => "broadcast", Members => "members", Refresh => "refresh", Ack => "ack",
-    Stream => "stream", Webhook => "webhook", Drop => "drop",
+    Webhook => "webhook", Stream => "stream", Drop => "drop",
 });
 
 label!(Limit {

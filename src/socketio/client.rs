@@ -71,12 +71,12 @@ pub(super) struct Socket {
     pub(super) user: Option<Name>,
     /// What a token or the application gave it, where its namespace asks for either.
     pub(super) pass: Option<Box<Pass>>,
-    /// What the application is told of it, where its namespace has streams.
+    /// Its way to the application, where there is one.
+    pub(super) line: Option<Line>,
+    /// What the application is told of it, where it is told anything.
     pub(super) subject: Option<Arc<Subject>>,
     /// By which it is counted among its user's, where they are.
     pub(super) _seat: Option<Box<Seat>>,
-    /// Its way to the application, where there is one.
-    pub(super) line: Option<Line>,
     /// Whether its private rooms were listed when it entered.
     pub(super) lists_private_rooms: bool,
     /// What it may still send.

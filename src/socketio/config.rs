@@ -142,10 +142,10 @@ pub enum ActionName {
     Refresh,
     /// Answers with the event's own arguments.
     Ack,
-    /// Appends the event to a stream in Redis.
-    Stream,
     /// Hands the event to the application.
     Webhook,
+    /// Appends the event to a stream in Redis.
+    Stream,
     /// Nothing.
     Drop,
 }

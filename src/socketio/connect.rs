@@ -216,7 +216,7 @@ impl Client {
         Ok(())
     }
 
-    /// Lets a client into a namespace, and into its first rooms.
+    /// Lets a client into a namespace as soon as everything for it can be heard.
     pub(super) fn approach(&mut self, mut applicant: Applicant, mut admission: Admission) -> Result<(), Reason> {
         if !self.shared.namespaces.occupy(&applicant.namespace, &applicant.rules) {
             self.refuse_connect(&applicant.namespace, TOO_MANY_NAMESPACES);
@@ -298,10 +298,9 @@ impl Client {
         let (namespace, id) = (Name::clone(&entrance.namespace), entrance.id.clone());
         let is_v4 = self.session.version() == Version::V4;
         let connect = socket::connect(&namespace, is_v4.then(|| id.as_str()));
-        let subject = entrance.subject.take();
         let line = self
             .shared
-            .open_line(subject.clone(), &entrance.data, entrance.is_applications);
+            .open_line(entrance.subject.clone(), &entrance.data, entrance.is_applications);
         let orders = std::mem::take(&mut entrance.orders);
         let new = NewSocket {
             outbox: self.session.outbox(),
@@ -335,11 +334,11 @@ impl Client {
             alias: entrance.alias.take(),
             user: entrance.user.take(),
             pass: entrance.pass.take(),
+            subject: entrance.subject.take(),
+            _seat: entrance.seat.take(),
             lists_private_rooms: entrance.lists_private_rooms,
             bucket: Bucket::new(self.shared.events_limit().1, Instant::now()),
             line,
-            subject: subject.filter(|_| entrance.rules.streams),
-            _seat: entrance.seat.take(),
             rooms_max,
         };
         self.entered(socket, orders);

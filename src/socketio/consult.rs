@@ -168,13 +168,8 @@ impl Client {
                     return self.turn_down(&namespace, message, deny.data.as_deref(), "the application says no");
                 }
                 let claims = applicant.claims.take();
-                self.admit(
-                    applicant,
-                    Admission {
-                        claims,
-                        answer: Some(answer),
-                    },
-                )
+                let answer = Some(answer);
+                self.admit(applicant, Admission { claims, answer })
             }
         }
     }

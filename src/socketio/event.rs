@@ -115,8 +115,8 @@ impl Client {
             Action::Members => self.members(socket, call),
             Action::Refresh => self.refresh(socket, call),
             Action::Ack => Ok(Outcome::Echo),
-            Action::Stream(stream) => self.stream(socket, call, stream),
             Action::Webhook => self.hand_over(socket, call),
+            Action::Stream(stream) => self.stream(socket, call, stream),
             Action::Drop => {
                 let message = format!("no rule does anything with the event {}", quoted(name));
                 Err((Refusal::NoRule, message))

@@ -63,10 +63,10 @@ pub struct SocketIo {
     namespaces: Namespaces,
     /// Where a namespace reads them.
     tokens: Option<Arc<Tokens>>,
-    /// Where users' sockets are limited.
-    quota: Option<Arc<Quota>>,
     /// Where there is an application to ask and tell.
     webhooks: Option<Arc<Webhooks>>,
+    /// Where users' sockets are limited.
+    quota: Option<Arc<Quota>>,
     member_answers: MemberAnswers,
     rosters: Mutex<Rosters>,
     once: Once,
@@ -106,16 +106,16 @@ impl SocketIo {
         self
     }
 
-    /// What keeps the counts of users' sockets, for as long as it is polled; `None` where they are not limited.
-    pub fn keep_counts(&self) -> Option<impl Future<Output = ()> + Send + 'static + use<>> {
-        self.quota.clone().map(Quota::keep)
-    }
-
     /// Asks and tells the application.
     #[must_use]
     pub fn calling(mut self, webhooks: Option<Arc<Webhooks>>) -> Self {
         self.webhooks = webhooks;
         self
+    }
+
+    /// What keeps the counts of users' sockets, for as long as it is polled; `None` where they are not limited.
+    pub fn keep_counts(&self) -> Option<impl Future<Output = ()> + Send + 'static + use<>> {
+        self.quota.clone().map(Quota::keep)
     }
 
     /// Events a second that a socket may send, and how many at once. A rate of 0 is none.

@@ -69,9 +69,9 @@ pub(super) enum Action {
     Members,
     Refresh,
     Ack,
+    Webhook,
     /// Appends to this stream in Redis.
     Stream(Name),
-    Webhook,
     Drop,
 }
 
@@ -261,8 +261,8 @@ impl Action {
             ActionName::Members => Self::Members,
             ActionName::Refresh => Self::Refresh,
             ActionName::Ack => Self::Ack,
-            ActionName::Stream => Self::Stream(rule.stream.as_str().into()),
             ActionName::Webhook => Self::Webhook,
+            ActionName::Stream => Self::Stream(rule.stream.as_str().into()),
             ActionName::Drop => Self::Drop,
         }
     }
@@ -276,8 +276,8 @@ impl Action {
             Self::Members => metrics::Action::Members,
             Self::Refresh => metrics::Action::Refresh,
             Self::Ack => metrics::Action::Ack,
-            Self::Stream(_) => metrics::Action::Stream,
             Self::Webhook => metrics::Action::Webhook,
+            Self::Stream(_) => metrics::Action::Stream,
             Self::Drop => metrics::Action::Drop,
         }
     }

@@ -32,10 +32,10 @@ const PACKETS_MAX: usize = 64;
 pub(super) enum Settled {
     /// Its token was looked at.
     Judged(Box<Applicant>, Verdict),
-    /// Its user may have one more socket, or not.
-    Seated(Box<(Applicant, Admission)>, Option<Seat>),
     /// The application was asked whether it may enter.
     Consulted(Box<Applicant>, Result<Box<Answer>, Failure>),
+    /// Its user may have one more socket, or not.
+    Seated(Box<(Applicant, Admission)>, Option<Seat>),
     /// It may enter its namespace, or not.
     Entrance(Box<Entrance>, bool),
     /// A new token was looked at.
@@ -230,11 +230,11 @@ impl Client {
     pub(super) fn on_settled(&mut self, namespace: &Name, id: Option<u64>, settled: Settled) -> Result<(), Reason> {
         let (presence, json) = match settled {
             Settled::Judged(applicant, verdict) => return self.on_verdict(*applicant, verdict),
+            Settled::Consulted(applicant, answer) => return self.on_consulted(*applicant, answer),
             Settled::Seated(applicant, seat) => {
                 let (applicant, admission) = *applicant;
                 return self.seated(applicant, admission, seat);
             }
-            Settled::Consulted(applicant, answer) => return self.on_consulted(*applicant, answer),
             Settled::Entrance(entrance, true) => return self.enter(*entrance),
             Settled::Entrance(entrance, false) => return self.turn_away(&entrance.namespace),
             Settled::Renewed(verdict) => {

@@ -35,6 +35,6 @@ pub(crate) fn commands(data: &[u8]) {
             &order.whom
         }
     };
-    assert!(!(whom.all && !whom.rooms.is_empty()));
+    assert!(!whom.all || whom.rooms.is_empty());
     assert!(whom.namespace.as_ref().is_none_or(|name| name.starts_with('/')));
 }

@@ -181,8 +181,7 @@ impl Quota {
 impl Client {
     /// Lets a client in whose user may have one more socket.
     pub(super) fn admit(&mut self, applicant: Applicant, admission: Admission) -> Result<(), Reason> {
-        let user = admission.user();
-        let (Some(quota), Some(user)) = (self.shared.quota.as_ref(), user) else {
+        let (Some(quota), Some(user)) = (self.shared.quota.as_ref(), admission.user()) else {
             return self.approach(applicant, admission);
         };
         let namespace = Name::clone(&applicant.namespace);
