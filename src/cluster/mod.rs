@@ -8,6 +8,7 @@ mod alive;
 mod answer;
 mod asking;
 mod census;
+mod changes;
 pub mod config;
 mod forward;
 #[cfg(any(test, fuzzing))]
@@ -20,6 +21,7 @@ mod peers;
 pub mod redis;
 mod relay;
 mod requests;
+mod rooms;
 mod routes;
 mod showing;
 mod streams;
@@ -40,6 +42,7 @@ pub use acks::{Acknowledged, Event};
 pub use alive::Beats;
 pub use answer::{Answer, Receipt, Waiter};
 pub use census::{Census, NODE_SERVERS};
+pub use changes::{Changed, Gone, Place};
 pub use config::Config;
 pub use forward::{
     Client, Doubt, LINK_WINDOW, Owner, Passenger, Purpose, STREAM_WINDOW, Unreachable, Way, disbelieve, is_disbelief,
@@ -47,12 +50,14 @@ pub use forward::{
 pub use gossip::{Node, Roster, Users};
 pub use hearing::{Act, Command, Heard, Hearing};
 pub use orders::Ordered;
+pub use rooms::{Cleared, ROOMS_LIVE, Vacated};
 pub use streams::Appended;
 pub use users::{COUNTS_LIVE, Counted, Sockets};
 
 use crate::hub::{Broadcast, Hub, Name};
 use crate::metrics::{Metrics, Origin};
 use crate::protocol::ids::IdGenerator;
+use changes::Changes;
 use forward::Forwarder;
 use gossip::{Look, Message, ROOMS_MAX, VERSION};
 use relay::Relay;
@@ -66,6 +71,7 @@ pub const MEMBERS_MAX: usize = 1000;
 pub struct Cluster {
     hub: Arc<Hub>,
     bus: Bus,
+    changes: Arc<Changes>,
 }
 
 /// How nodes reach each other.
@@ -117,15 +123,16 @@ impl Cluster {
         metrics: Arc<Metrics>,
     ) -> Result<(Arc<Self>, Option<Hearing>), String> {
         if config.is_alone() {
-            let bus = Bus::Solo;
-            return Ok((Arc::new(Self { hub, bus }), None));
+            let (bus, changes) = (Bus::Solo, Arc::default());
+            return Ok((Arc::new(Self { hub, bus, changes }), None));
         }
         let (redis, events) = redis::Redis::open(&config.settings())?;
         let forwarder = Forwarder::new(config, listen, metrics);
         let relay = Relay::new(config, ids, redis, Arc::clone(&hub), forwarder);
         let hearing = Hearing::new(Arc::clone(&relay), events);
+        let changes = Arc::clone(&relay.peers.changes);
         let bus = Bus::Redis(relay);
-        Ok((Arc::new(Self { hub, bus }), Some(hearing)))
+        Ok((Arc::new(Self { hub, bus, changes }), Some(hearing)))
     }
 
     /// Whether other nodes may be there.
@@ -329,6 +336,8 @@ impl Cluster {
 
     /// A socket that entered a namespace, or was about to, is gone; it was in these rooms.
     pub fn exit<'a>(&self, namespace: &Name, rooms: impl IntoIterator<Item = &'a str>) {
+        let rooms: Vec<_> = rooms.into_iter().collect();
+        self.changes.of_rooms(namespace, rooms.iter().copied());
         if let Bus::Redis(relay) = &self.bus {
             let mut channels = relay.routes.of_namespace(namespace);
             channels.extend(relay.routes.of_rooms(namespace, rooms));
@@ -338,6 +347,7 @@ impl Cluster {
 
     /// A socket is in rooms in which it was not.
     pub fn joined(&self, namespace: &Name, rooms: &[Name]) -> Live {
+        self.changes.of_rooms(namespace, rooms.iter().map(|room| &**room));
         match &self.bus {
             Bus::Redis(relay) if !rooms.is_empty() => {
                 Live(relay.enter(relay.routes.of_rooms(namespace, rooms.iter().map(|room| &**room))))
@@ -355,6 +365,7 @@ impl Cluster {
 
     /// A socket is no longer in rooms in which it was.
     pub fn left(&self, namespace: &Name, rooms: &[Name]) {
+        self.changes.of_rooms(namespace, rooms.iter().map(|room| &**room));
         if let Bus::Redis(relay) = &self.bus
             && !rooms.is_empty()
         {

@@ -8,6 +8,7 @@ use hyper::body::Incoming;
 use hyper::header::HOST;
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::sync::watch;
+use tokio::task::AbortHandle;
 use tracing::{Instrument as _, info_span};
 
 use super::bundle::Bundle;
@@ -53,7 +54,18 @@ pub(super) struct Parts {
     pub(super) cluster: Arc<Cluster>,
     pub(super) socketio: Arc<SocketIo>,
     pub(super) webhooks: Option<Arc<Webhooks>>,
+    _teller: Option<Task>,
     pub(super) admin: Admin,
+}
+
+/// A task that ends with this.
+#[derive(Debug)]
+struct Task(AbortHandle);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 impl Parts {
@@ -114,6 +126,9 @@ impl Parts {
             let handler: Arc<dyn Handler> = Arc::clone(&socketio) as _;
             webhooks.obeyed_by(&handler);
         }
+        let teller = socketio
+            .tell_of_rooms()
+            .map(|tells| Task(tokio::spawn(tells).abort_handle()));
         if let Some(hearing) = hearing {
             join(&cluster, hearing, &socketio, needs_redis.then_some(&engine));
         }
@@ -139,6 +154,7 @@ impl Parts {
             cluster,
             socketio,
             webhooks,
+            _teller: teller,
             admin,
         })
     }
