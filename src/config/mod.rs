@@ -20,6 +20,7 @@ mod layers;
 mod reference;
 mod screen;
 mod validate;
+mod webhook;
 
 pub use findings::Problems;
 pub use layers::{Flag, Sources};

@@ -9,8 +9,9 @@ use ipnet::IpNet;
 
 use super::Config;
 use super::address::{Address, address, check_origin, networked, not_a_network, reachable};
-use super::credentials::{keys, secret, token, webhook};
+use super::credentials::{keys, secret, token};
 use super::findings::Findings;
+use super::webhook::{calls, webhook};
 use crate::backend::webhook::Kind;
 use crate::cluster::config::Mode;
 use crate::cluster::redis;
@@ -70,12 +71,6 @@ fn server(config: &Config, findings: &mut Findings) {
         if origin == "*" {
             let message = "\"*\" lets every page on the internet connect in its visitors' name";
             findings.warning("server.origins", message);
-            let forwards = |name: &String| name.eq_ignore_ascii_case("cookie");
-            if config.webhook.is_on() && config.webhook.headers.iter().any(forwards) {
-                let message = "\"*\" and webhook.headers with \"cookie\": the application is told the cookies of \
-                               visitors of every page, and must not take them for who is there";
-                findings.warning("server.origins", message);
-            }
         } else if let Err(message) = check_origin(origin) {
             findings.error("server.origins", message);
         }
@@ -275,18 +270,6 @@ fn namespaces(config: &Config, findings: &mut Findings) {
         }
         rules(config, namespace, &path, findings);
     }
-}
-
-/// Checks that the application can be asked what the setting at `path` wants it to be asked.
-fn calls(config: &Config, path: &str, kind: Kind, findings: &mut Findings) {
-    let message = if !config.webhook.is_on() {
-        "\"webhook\" needs a webhook.url to ask".to_owned()
-    } else if !config.webhook.wants(kind) {
-        format!("\"webhook\" needs \"{}\" in webhook.events", kind.as_str())
-    } else {
-        return;
-    };
-    findings.conflict(path, &["webhook.url", "webhook.events"], message);
 }
 
 fn check_namespace_name(name: &str) -> Result<(), String> {

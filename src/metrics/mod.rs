@@ -93,12 +93,7 @@ impl Metrics {
         let registry = Registry::new();
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
         let new = Registrar(&registry);
-        let version = [env!("CARGO_PKG_VERSION")];
-        gauges(
-            new.gauge_vec("build_info", "The version that runs", &["version"])?,
-            &version,
-        )[0]
-        .set(1);
+        new.build_info()?;
         let (connections, handshakes) = new.connections_and_handshakes()?;
         let kinds: Vec<_> = PacketType::ALL.iter().map(|kind| kind.as_str()).collect();
         let reasons: Vec<_> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
@@ -300,6 +295,12 @@ impl Registrar<'_> {
             }
         }
         Ok((connections, handshakes))
+    }
+
+    fn build_info(&self) -> Result<(), prometheus::Error> {
+        let version = self.gauge_vec("build_info", "The version that runs", &["version"])?;
+        version.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        Ok(())
     }
 
     fn event_duration(&self) -> Result<Vec<Histogram>, prometheus::Error> {

@@ -95,15 +95,8 @@ impl Parts {
         let needs_redis = !config.cluster.serve_without_redis;
         let health = Arc::new(Health::new(connections_max).with_redis(cluster.up(), needs_redis));
         let server = &config.server;
-        let limits = limits::Config {
-            connections: connections_max, // bounds sessions, too
-            ..config.limits.clone()
-        };
-        let (engine, origins) = (config.engine.clone(), &server.origins);
-        let mut engine = Engine::new(engine, origins, &limits, Arc::clone(&ids), Arc::clone(&metrics));
-        let (event_bytes_max, numbers) = (config.engine.max_payload.0, Arc::clone(&metrics));
-        let webhooks = Webhooks::new(&config.webhook, event_bytes_max, Arc::clone(&ids), numbers);
-        let webhooks = webhooks.map_err(unavailable("the webhook cannot be called"))?;
+        let mut engine = engine(config, connections_max, &ids, &metrics);
+        let webhooks = webhooks(config, &ids, &metrics)?;
         if cluster.is_shared() || webhooks.is_some() {
             engine = engine.recording(config.webhook.header_names());
         }
@@ -122,13 +115,9 @@ impl Parts {
             .reading(tokens)
             .calling(webhooks.clone());
         let socketio = Arc::new(socketio);
-        if let Some(webhooks) = &webhooks {
-            let handler: Arc<dyn Handler> = Arc::clone(&socketio) as _;
-            webhooks.obeyed_by(&handler);
-        }
-        let teller = socketio
-            .tell_of_rooms()
-            .map(|tells| Task(tokio::spawn(tells).abort_handle()));
+        webhooks.iter().for_each(|webhooks| obey(webhooks, &socketio));
+        let tells = socketio.tell_of_rooms();
+        let teller = tells.map(|tells| Task(tokio::spawn(tells).abort_handle()));
         if let Some(hearing) = hearing {
             join(&cluster, hearing, &socketio, needs_redis.then_some(&engine));
         }
@@ -288,6 +277,38 @@ fn tokens(config: &crate::config::Config) -> Result<Option<Arc<Tokens>>, ServeEr
     }
     let tokens = Tokens::new(&config.token).map_err(unavailable("tokens cannot be judged"))?;
     Ok(Some(tokens))
+}
+
+/// The engine, which bounds its sessions by the connections that there may be.
+fn engine(
+    config: &crate::config::Config,
+    connections_max: usize,
+    ids: &Arc<IdGenerator>,
+    metrics: &Arc<Metrics>,
+) -> Engine {
+    let limits = limits::Config {
+        connections: connections_max,
+        ..config.limits.clone()
+    };
+    let (settings, origins) = (config.engine.clone(), &config.server.origins);
+    Engine::new(settings, origins, &limits, Arc::clone(ids), Arc::clone(metrics))
+}
+
+/// What calls the application, where there is one to call.
+fn webhooks(
+    config: &crate::config::Config,
+    ids: &Arc<IdGenerator>,
+    metrics: &Arc<Metrics>,
+) -> Result<Option<Arc<Webhooks>>, ServeError> {
+    let event_bytes_max = config.engine.max_payload.0;
+    let webhooks = Webhooks::new(&config.webhook, event_bytes_max, Arc::clone(ids), Arc::clone(metrics));
+    webhooks.map_err(unavailable("the webhook cannot be called"))
+}
+
+/// Has done what the application's answers want.
+fn obey(webhooks: &Webhooks, socketio: &Arc<SocketIo>) {
+    let handler: Arc<dyn Handler> = Arc::clone(socketio) as _;
+    webhooks.obeyed_by(&handler);
 }
 
 fn has_demo(config: &crate::config::Config) -> bool {

@@ -9,10 +9,12 @@ use serde_json::Value;
 use tracing::debug;
 
 use super::SocketIo;
+use super::announce::{self, Movement};
 use super::client::{Client, ROOT, Socket, without_query};
 use super::consult::{Admission, Ids};
 use super::pass::Pass;
 use super::quota::Seat;
+use super::relay;
 use super::rules::Rules;
 use super::waiting::Settled;
 use crate::backend::webhook::{Orders, Subject};
@@ -344,6 +346,25 @@ impl Client {
         };
         self.entered(socket, orders);
         Ok(())
+    }
+
+    /// A namespace was entered: the time to do so no longer runs. The application wants this to be done at once.
+    fn entered(&mut self, socket: Socket, orders: Orders) {
+        let rooms = if socket.rules.presence {
+            self.shared.hub.rooms_of(socket.key)
+        } else {
+            Vec::new()
+        };
+        self.shared.follow(&socket.namespace, Movement::Join, &rooms);
+        let presence = announce::presence(&socket, Movement::Join, &rooms);
+        if let Some(index) = socket.rules.index {
+            self.shared.metrics.sockets(index).inc();
+        }
+        self.tell_connected(&socket, orders);
+        self.sockets.push(socket);
+        self.connect_by = None;
+        self.has_left = false;
+        self.send_out(presence, relay::Reply::None);
     }
 
     /// There is no verdict, as Redis does not let us hear the namespace or the keys of tokens are not there. Clients come
