@@ -110,7 +110,7 @@ async fn what_the_application_answers_is_done_where_it_names_its_target() {
 #[tokio::test]
 async fn of_many_gateways_the_first_and_the_last_tell() {
     let (redis, mut backend) = (TestRedis::start().await, backend().await);
-    let gateways = gateways(3, &shared(&redis, "200ms", &backend)).await;
+    let gateways = gateways(3, &shared(&redis, "300ms", &backend)).await;
     let mut clients = Vec::new();
     for gateway in &gateways {
         clients.push(Client::new(gateway).await);
@@ -148,7 +148,7 @@ async fn of_many_gateways_the_first_and_the_last_tell() {
 #[tokio::test]
 async fn a_gateway_that_leaves_tells_of_its_rooms_before_it_is_gone() {
     let (redis, mut backend) = (TestRedis::start().await, backend().await);
-    let mut gateways = gateways(2, &shared(&redis, "200ms", &backend)).await;
+    let mut gateways = gateways(2, &shared(&redis, "300ms", &backend)).await;
     let (mut here, mut there) = (Client::new(&gateways[0]).await, Client::new(&gateways[1]).await);
     let both = occupies(&mut here, "both", &mut backend).await;
     there.does(json!(["join", "both"])).await;
@@ -168,7 +168,7 @@ async fn a_gateway_that_leaves_tells_of_its_rooms_before_it_is_gone() {
 #[tokio::test]
 async fn after_a_gateway_that_was_killed_another_tells_of_it_and_of_its_rooms() {
     let (redis, mut backend) = (TestRedis::start().await, backend().await);
-    let settings = shared(&redis, "200ms", &backend);
+    let settings = shared(&redis, "300ms", &backend);
     let gateways = gateways(2, &settings).await;
     let (process, killed) = Observed::start("webhook-rooms-killed", &settings, "text").await;
     for gateway in &gateways {
@@ -213,7 +213,7 @@ async fn after_a_gateway_that_was_killed_another_tells_of_it_and_of_its_rooms() 
 #[tokio::test]
 async fn a_gateway_that_hung_tells_anew_of_the_rooms_that_were_taken_from_it() {
     let (redis, mut backend) = (TestRedis::start().await, backend().await);
-    let settings = shared(&redis, "100ms", &backend);
+    let settings = shared(&redis, "300ms", &backend);
     let gateway = TestGateway::start(&settings).await;
     let (process, hung) = Observed::start("webhook-rooms-hung", &settings, "text").await;
     sees(&gateway, 2).await;
@@ -232,7 +232,7 @@ async fn a_gateway_that_hung_tells_anew_of_the_rooms_that_were_taken_from_it() {
 #[tokio::test]
 async fn a_new_gateway_clears_up_after_those_that_nobody_saw_die() {
     let (redis, mut backend) = (TestRedis::start().await, backend().await);
-    let settings = shared(&redis, "100ms", &backend);
+    let settings = shared(&redis, "300ms", &backend);
     let (process, killed) = Observed::start("webhook-rooms-alone", &settings, "text").await;
     let mut client = Client::new(&killed).await;
     let (own, both) = (
@@ -254,7 +254,7 @@ async fn a_new_gateway_clears_up_after_those_that_nobody_saw_die() {
 #[tokio::test]
 async fn what_redis_forgot_is_written_again_and_not_told_again() {
     let (mut redis, mut backend) = (TestRedis::start().await, backend().await);
-    let gateways = gateways(2, &shared(&redis, "100ms", &backend)).await;
+    let gateways = gateways(2, &shared(&redis, "300ms", &backend)).await;
     let (mut here, mut there) = (Client::new(&gateways[0]).await, Client::new(&gateways[1]).await);
     let stays = occupies(&mut here, "stays", &mut backend).await;
     there.does(json!(["join", "stays"])).await;
@@ -288,7 +288,7 @@ async fn what_redis_forgot_is_written_again_and_not_told_again() {
 #[tokio::test]
 async fn private_rooms_are_nobodys_business() {
     let (redis, mut backend) = (TestRedis::start().await, backend().await);
-    let gateway = TestGateway::start(&shared(&redis, "200ms", &backend)).await;
+    let gateway = TestGateway::start(&shared(&redis, "300ms", &backend)).await;
     for kind in EVERY_CLIENT {
         let mut client = Client::join(&gateway, kind.0, kind.1).await;
         is_silent(&mut client, &mut backend, "marker").await;

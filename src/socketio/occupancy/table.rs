@@ -224,3 +224,184 @@ impl Table {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    const ROOM: &str = "r";
+
+    /// A table with one room, and a clock.
+    struct Fixture {
+        table: Table,
+        is_occupied: bool,
+        ids: Cell<u32>,
+        now: Instant,
+    }
+
+    fn place() -> Place {
+        ("/".into(), ROOM.into())
+    }
+
+    fn occupy(known: Option<&str>, fresh: &str) -> Option<Ask> {
+        Some(Ask::Occupy {
+            place: place(),
+            known: known.map(CompactString::from),
+            fresh: fresh.into(),
+        })
+    }
+
+    fn vacate(known: &str, is_final: bool) -> Option<Ask> {
+        Some(Ask::Vacate {
+            place: place(),
+            known: known.into(),
+            is_final,
+        })
+    }
+
+    impl Fixture {
+        fn new() -> Self {
+            let mut table = Table::default();
+            table.write_all(Instant::now(), true);
+            Self {
+                table,
+                is_occupied: false,
+                ids: Cell::new(0),
+                now: Instant::now(),
+            }
+        }
+
+        /// The room is so now; what is asked.
+        fn changes(&mut self, is_occupied: bool) -> Option<Ask> {
+            self.is_occupied = is_occupied;
+            self.table.look_at([place()]);
+            self.asks()
+        }
+
+        fn asks(&mut self) -> Option<Ask> {
+            let is_occupied = self.is_occupied;
+            let new_id = || {
+                self.ids.set(self.ids.get() + 1);
+                CompactString::from(format!("id-{}", self.ids.get()))
+            };
+            let asks = self.table.batch(self.now, |_| is_occupied, new_id)?;
+            assert!(asks.len() <= 1, "{asks:?}");
+            asks.into_iter().next()
+        }
+
+        fn later(&mut self, time: Duration) -> Option<Ask> {
+            self.now += time;
+            self.table.wake(self.now);
+            self.asks()
+        }
+
+        fn occupied(&mut self, id: &str) -> Option<Told> {
+            self.table.answered(Answer::Occupied(place(), Ok(id.into())), self.now)
+        }
+
+        fn vacated(&mut self, vacated: Vacated) -> Option<Told> {
+            self.table.answered(Answer::Vacated(place(), Ok(vacated)), self.now)
+        }
+
+        fn fails(&mut self, failure: Failure) {
+            assert_eq!(
+                self.table.answered(Answer::Occupied(place(), Err(failure)), self.now),
+                None
+            );
+        }
+    }
+
+    #[test]
+    fn the_first_tells_and_the_last() {
+        let mut room = Fixture::new();
+        assert_eq!(room.changes(true), occupy(None, "id-1"));
+        assert_eq!(room.occupied("id-1"), Some(Told::Occupied(place(), "id-1".into())));
+        assert_eq!(room.changes(true), None, "that is known");
+        assert_eq!(room.changes(false), vacate("id-1", false));
+        assert_eq!(
+            room.vacated(Vacated::Last("id-1".into())),
+            Some(Told::Vacated(place(), "id-1".into()))
+        );
+        assert_eq!(room.changes(false), None);
+        // Somebody else is in it.
+        assert_eq!(room.changes(true), occupy(None, "id-2"));
+        assert_eq!(room.occupied("theirs"), None);
+        assert_eq!(room.changes(false), vacate("theirs", false));
+        assert_eq!(room.vacated(Vacated::Occupied), None);
+        assert!(room.table.known.is_empty());
+    }
+
+    #[test]
+    fn what_redis_did_without_saying_so_is_told_when_it_says_so() {
+        let mut room = Fixture::new();
+        assert_eq!(room.changes(true), occupy(None, "id-1"));
+        room.fails(Failure::Timeout);
+        room.table.write_all(room.now, true);
+        assert_eq!(room.asks(), occupy(None, "id-1"), "the same id: it is known to be ours");
+        assert_eq!(room.occupied("id-1"), Some(Told::Occupied(place(), "id-1".into())));
+        // And what nobody was told of needs no end.
+        let mut room = Fixture::new();
+        assert_eq!(room.changes(true), occupy(None, "id-1"));
+        room.fails(Failure::Away);
+        assert_eq!(room.changes(false), vacate("id-1", false));
+        assert_eq!(room.vacated(Vacated::Last("id-1".into())), None);
+        assert!(room.table.known.is_empty());
+    }
+
+    #[test]
+    fn what_redis_lost_is_written_again_and_what_is_new_waits_for_the_others() {
+        let mut room = Fixture::new();
+        room.changes(true);
+        room.occupied("id-1");
+        room.table.write_all(room.now, false);
+        assert_eq!(room.asks(), occupy(Some("id-1"), "id-2"));
+        assert_eq!(room.occupied("id-1"), None);
+        assert_eq!(
+            room.later(2 * GRACE),
+            occupy(Some("id-1"), "id-2"),
+            "once more, to be sure"
+        );
+        assert_eq!(
+            room.occupied("id-2"),
+            Some(Told::Occupied(place(), "id-2".into())),
+            "taken for dead"
+        );
+        let mut room = Fixture::new();
+        room.table.write_all(room.now, false);
+        assert_eq!(room.changes(true), None);
+        assert_eq!(room.table.due(), Some(room.now + GRACE));
+        assert_eq!(room.later(GRACE), occupy(None, "id-1"));
+    }
+
+    #[test]
+    fn a_room_that_redis_does_not_know_is_vacated_once_all_have_written_theirs() {
+        let mut room = Fixture::new();
+        room.changes(true);
+        room.occupied("id-1");
+        assert_eq!(room.changes(false), vacate("id-1", false));
+        assert_eq!(room.vacated(Vacated::Unknown), None);
+        assert_eq!(room.changes(false), None);
+        assert_eq!(room.later(GRACE), vacate("id-1", true));
+        assert_eq!(
+            room.vacated(Vacated::Last("id-1".into())),
+            Some(Told::Vacated(place(), "id-1".into()))
+        );
+        // Or somebody comes back before.
+        room.changes(true);
+        room.occupied("id-2");
+        room.changes(false);
+        room.vacated(Vacated::Unknown);
+        assert_eq!(room.changes(true), occupy(Some("id-2"), "id-3"));
+        assert_eq!(room.occupied("id-2"), None);
+    }
+
+    #[test]
+    fn what_redis_refuses_is_tried_again() {
+        let mut room = Fixture::new();
+        room.changes(true);
+        room.fails(Failure::Refused("NOPERM".into()));
+        assert_eq!(room.later(REFUSED_AGAIN), occupy(None, "id-1"));
+    }
+}
