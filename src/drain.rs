@@ -17,6 +17,7 @@ use crate::metrics::Metrics;
 use crate::ops::health::Health;
 use crate::reason::Reason;
 use crate::units::Span;
+use crate::wish::Wish;
 
 /// `[drain]`: three moments, all counted from the signal.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -38,20 +39,6 @@ const LATECOMERS_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Time for the last words of sessions that are cut.
 const LAST_WORDS: Duration = Duration::from_millis(500);
-
-/// What somebody wants the node to do.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Wish {
-    /// To serve clients.
-    #[default]
-    Serve,
-    /// To serve nobody, but to stay.
-    Drain,
-    /// To leave without being missed.
-    Leave,
-    /// To leave at once.
-    LeaveNow,
-}
 
 /// How the node left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,8 +9,8 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use super::asking::{Asked, Given};
-use super::census::ack_question_id;
 use super::relay::Relay;
+use super::survey::ack_question_id;
 use super::wire::{self, Answer, Ask};
 use super::{Bus, Cluster};
 use crate::hub::{self, Name, Question, Reply, Target};

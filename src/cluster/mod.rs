@@ -11,12 +11,15 @@ mod census;
 mod changes;
 pub mod config;
 mod forward;
+mod found;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod gossip;
 mod hearing;
+mod inventory;
 mod ledger;
 mod orders;
+mod pages;
 mod peers;
 pub mod redis;
 mod relay;
@@ -26,6 +29,7 @@ mod routes;
 mod showing;
 mod streams;
 mod subscriptions;
+mod survey;
 mod users;
 pub mod wire;
 
@@ -47,9 +51,12 @@ pub use config::Config;
 pub use forward::{
     Client, Doubt, LINK_WINDOW, Owner, Passenger, Purpose, STREAM_WINDOW, Unreachable, Way, disbelieve, is_disbelief,
 };
+pub use found::{FoundRoom, FoundSocket, RoomQuery, SocketQuery};
 pub use gossip::{Node, Roster, Users};
 pub use hearing::{Act, Command, Heard, Hearing};
+pub use inventory::{Busy, Nodes, Undrained};
 pub use orders::Ordered;
+pub use pages::Page;
 pub use rooms::{Cleared, ROOMS_LIVE, Vacated};
 pub use streams::Appended;
 pub use users::{COUNTS_LIVE, Counted, Sockets};
@@ -57,9 +64,11 @@ pub use users::{COUNTS_LIVE, Counted, Sockets};
 use crate::hub::{Broadcast, Hub, Name};
 use crate::metrics::{Metrics, Origin};
 use crate::protocol::ids::IdGenerator;
+use crate::wish::Stopper;
 use changes::Changes;
 use forward::Forwarder;
 use gossip::{Look, Message, ROOMS_MAX, VERSION};
+use inventory::Surveys;
 use relay::Relay;
 use subscriptions::Confirmation;
 
@@ -72,6 +81,7 @@ pub struct Cluster {
     hub: Arc<Hub>,
     bus: Bus,
     changes: Arc<Changes>,
+    surveys: Surveys,
 }
 
 /// How nodes reach each other.
@@ -111,7 +121,7 @@ impl Live {
 impl Cluster {
     /// The cluster that `config` names, joined in the background; what comes from it is for [`Hearing::next`].
     /// Our sockets' ids come from `ids`, whose tag may be changed until [`settle`](Self::settle) is done; at `listen` we are
-    /// asked by other nodes.
+    /// asked by other nodes. Those may wish by `stopper` that this one drains.
     ///
     /// # Errors
     /// With what is wrong with the URL of Redis.
@@ -121,18 +131,32 @@ impl Cluster {
         ids: Arc<IdGenerator>,
         hub: Arc<Hub>,
         metrics: Arc<Metrics>,
+        stopper: Stopper,
     ) -> Result<(Arc<Self>, Option<Hearing>), String> {
+        let surveys = Surveys::new(ids.clone(), metrics.clone());
         if config.is_alone() {
             let (bus, changes) = (Bus::Solo, Arc::default());
-            return Ok((Arc::new(Self { hub, bus, changes }), None));
+            let solo = Self {
+                hub,
+                bus,
+                changes,
+                surveys,
+            };
+            return Ok((Arc::new(solo), None));
         }
         let (redis, events) = redis::Redis::open(&config.settings())?;
         let forwarder = Forwarder::new(config, listen, metrics);
-        let relay = Relay::new(config, ids, redis, Arc::clone(&hub), forwarder);
+        let relay = Relay::new(config, (ids, stopper), redis, Arc::clone(&hub), forwarder);
         let hearing = Hearing::new(Arc::clone(&relay), events);
         let changes = Arc::clone(&relay.peers.changes);
         let bus = Bus::Redis(relay);
-        Ok((Arc::new(Self { hub, bus, changes }), Some(hearing)))
+        let shared = Self {
+            hub,
+            bus,
+            changes,
+            surveys,
+        };
+        Ok((Arc::new(shared), Some(hearing)))
     }
 
     /// Whether other nodes may be there.

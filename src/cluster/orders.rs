@@ -8,10 +8,10 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use super::asking::Given;
-use super::census::question_id;
 use super::gossip::{Answer, Message, Order, Question, VERSION};
 use super::hearing::{Act, Asker, Command};
 use super::relay::Relay;
+use super::survey::question_id;
 use super::wire::{self, Ask, Names, Selection};
 use super::{Bus, Cluster};
 use crate::hub::{Name, Rooms, Target, is_reserved};

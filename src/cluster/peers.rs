@@ -24,6 +24,7 @@ use super::hearing::{Asker, Command, Heard};
 use super::redis::Failure;
 use super::relay::Relay;
 use crate::protocol::ids::{IdGenerator, Sid};
+use crate::wish::Stopper;
 
 /// Heartbeats for which a claim of a tag lasts. One more than others wait, so that nobody who is there loses it.
 const CLAIM_BEATS: u32 = 6;
@@ -44,6 +45,8 @@ const GOODBYE_PATIENCE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Peers {
     ids: Arc<IdGenerator>,
+    /// By which others may wish that this node drains.
+    pub(super) stopper: Stopper,
     heartbeat: Duration,
     started: (Instant, SystemTime),
     pub(super) alive: Mutex<Alive>,
@@ -70,9 +73,10 @@ enum Claim {
 }
 
 impl Peers {
-    pub(super) fn new(ids: Arc<IdGenerator>, heartbeat: Duration) -> Self {
+    pub(super) fn new(ids: Arc<IdGenerator>, heartbeat: Duration, stopper: Stopper) -> Self {
         Self {
             ids,
+            stopper,
             heartbeat,
             started: (Instant::now(), SystemTime::now()),
             alive: Mutex::new(Alive::new(heartbeat)),

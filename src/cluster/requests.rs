@@ -9,9 +9,9 @@ use std::time::Duration;
 use compact_str::CompactString;
 use tracing::debug;
 
-use super::census::question_of;
 use super::hearing::{Act, Asker, Command};
 use super::relay::Relay;
+use super::survey::question_of;
 use super::wire::{self, Answer, Ask, Dialect, RemoteSocket, Request, Response};
 use crate::hub::{Described, Name, Question, Rooms, Selection, Target};
 use crate::metrics::Origin;

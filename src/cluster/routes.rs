@@ -110,17 +110,22 @@ impl Routes {
             (channels.base(namespace).into(), Purpose::Namespace(name())),
             (channels.request(namespace).into(), Purpose::Requests(name())),
             (channels.sync_request(namespace).into(), Purpose::Requests(name())),
-            (channels.response(namespace).into(), Purpose::Responses(name())),
-            (
-                channels.response_to(namespace, &self.run).into(),
-                Purpose::Responses(name()),
-            ),
         ];
+        lines.extend(self.of_responses(namespace));
         lines.extend(
             self.private_patterns(namespace)
                 .map(|pattern| (pattern, Purpose::Private)),
         );
         lines
+    }
+
+    /// Where Node servers answer about a namespace.
+    pub(super) fn of_responses(&self, namespace: &Name) -> [Line; 2] {
+        let (all, own) = (
+            self.channels.response(namespace),
+            self.channels.response_to(namespace, &self.run),
+        );
+        [all, own].map(|channel| (channel.into(), Purpose::Responses(Name::clone(namespace))))
     }
 
     /// Patterns for the private rooms of our sockets in a namespace.

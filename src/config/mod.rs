@@ -17,6 +17,7 @@ mod findings;
 pub(crate) mod fuzzing;
 mod later;
 mod layers;
+mod namespaces;
 mod reference;
 mod screen;
 mod validate;

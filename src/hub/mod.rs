@@ -12,6 +12,7 @@ mod acks;
 mod delivery;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod listing;
 mod shard;
 mod target;
 
@@ -26,7 +27,7 @@ use tokio::task::JoinHandle;
 
 pub use acks::{Acks, Asked, Reply};
 pub use delivery::{UNITS_MAX, units};
-pub use shard::{Described, Facts, Kick, Member, Moved, MovedSocket, NewSocket, Source};
+pub use shard::{Described, Facts, Kick, Listed, Member, Moved, MovedSocket, NewSocket, Source, Wanted};
 pub use target::{Broadcast, Except, Rooms, Sender, Target, is_reserved, user_room};
 
 use crate::metrics::{Metrics, Origin, Tally};

@@ -85,6 +85,14 @@ pub enum Forwarded {
 pub enum Question {
     /// Who is in a room.
     Members,
+    /// Which sockets there are.
+    Sockets,
+    /// Which rooms there are.
+    Rooms,
+    /// What gateways say of themselves.
+    Nodes,
+    /// Whether one gateway drains.
+    Drain,
     /// No question: sockets join or leave rooms, or go.
     Order,
     /// An event that clients answer.
@@ -273,7 +281,10 @@ label!(Forwarded {
     Answered => "answered", UnknownOwner => "unknown_owner", Unreachable => "unreachable", Broken => "broken",
     Aborted => "aborted", Refused => "refused",
 });
-label!(Question { Members => "members", Order => "order", Acks => "acks" });
+label!(Question {
+    Members => "members", Sockets => "sockets", Rooms => "rooms", Nodes => "nodes", Drain => "drain",
+    Order => "order", Acks => "acks",
+});
 label!(Questioned { Complete => "complete", Partial => "partial", RateLimited => "rate_limited" });
 label!(Publisher { Roomcast => "roomcast", Node => "node", Emitter => "emitter" });
 label!(Webhook {

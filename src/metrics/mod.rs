@@ -3,6 +3,7 @@
 //! The only place that knows the metrics crate. All series of a closed set are there from the start, at 0; no label is
 //! ever made from what a client sends. Nothing is global: a process may run several gateways.
 
+mod api;
 mod labels;
 mod relay;
 mod webhooks;
@@ -15,6 +16,7 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
+pub use api::{Api, ApiRoute};
 pub use labels::{
     Action, Forwarded, Handshake, Limit, Origin, Publisher, Question, Questioned, Refusal, Transport, Upgrade, Webhook,
     WebhookFailure,
@@ -82,6 +84,8 @@ pub struct Metrics {
     pub relay: Relay,
     /// Calls to the application.
     pub webhooks: Webhooks,
+    /// The HTTP API.
+    pub api: Api,
 }
 
 impl Metrics {
@@ -153,6 +157,7 @@ impl Metrics {
             draining: new.gauge("draining", "1 while the node drains")?,
             relay: Relay::new(&new)?,
             webhooks: Webhooks::new(&new)?,
+            api: Api::new(&new)?,
             registry,
         };
         Ok(metrics)
@@ -298,8 +303,8 @@ impl Registrar<'_> {
     }
 
     fn build_info(&self) -> Result<(), prometheus::Error> {
-        let version = self.gauge_vec("build_info", "The version that runs", &["version"])?;
-        version.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        let info = self.gauge_vec("build_info", "The version that runs", &["version"])?;
+        info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         Ok(())
     }
 
@@ -376,6 +381,9 @@ mod tests {
 
     #[test]
     fn numbers_of_enums_are_their_places_in_the_families() {
+        for (index, route) in ApiRoute::ALL.iter().enumerate() {
+            assert_eq!(*route as usize, index);
+        }
         for (index, reason) in Reason::ALL.iter().enumerate() {
             assert_eq!(*reason as usize, index);
         }

@@ -1,35 +1,29 @@
-//! What requests are answered from: all parts of a gateway, built and joined.
+//! What requests are answered from: all parts of a gateway, and the ways to them.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use hyper::body::Incoming;
 use hyper::header::HOST;
 use hyper::{Method, Request, Response, StatusCode};
-use tokio::sync::watch;
-use tokio::task::AbortHandle;
 use tracing::{Instrument as _, info_span};
 
 use super::bundle::Bundle;
-use super::config::{Auto, Demo};
+use super::compose::Task;
 use super::connection::{Complaints, Port};
-use super::{ServeError, unavailable};
-use crate::backend::Tokens;
-use crate::backend::webhook::{Handler, Webhooks};
-use crate::cluster::{Client, Cluster, Hearing, Owner, Unreachable, Way};
+use crate::backend::webhook::Webhooks;
+use crate::cluster::{Client, Cluster, Owner, Unreachable, Way};
 use crate::engine::{self, Engine, Peer, Query};
 use crate::http::{self, Body, Lease};
-use crate::hub::Hub;
-use crate::limits;
-use crate::metrics::{Forwarded, Limit, Metrics};
+use crate::metrics::{Forwarded, Limit};
 use crate::ops::admin::Admin;
 use crate::ops::demo;
 use crate::ops::health::Health;
-use crate::protocol::ids::{IdGenerator, Sid};
+use crate::protocol::ids::Sid;
 use crate::proxies::{Hop, Proxies};
 use crate::socketio::{self, SocketIo};
 use crate::stream::Stream;
+use crate::wish::Stopper;
 
 /// What a client over the limit gets before its connection is closed.
 const FULL: &[u8] =
@@ -54,100 +48,13 @@ pub(super) struct Parts {
     pub(super) cluster: Arc<Cluster>,
     pub(super) socketio: Arc<SocketIo>,
     pub(super) webhooks: Option<Arc<Webhooks>>,
-    _teller: Option<Task>,
+    /// Tells the application of rooms and gateways, where it wants to know.
+    pub(super) _teller: Option<Task>,
     pub(super) admin: Admin,
-}
-
-/// A task that ends with this.
-#[derive(Debug)]
-struct Task(AbortHandle);
-
-impl Drop for Task {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
+    pub(super) stopper: Stopper,
 }
 
 impl Parts {
-    /// `listen` is where other gateways pass requests on to this one, where there may be any.
-    pub(super) fn new(
-        config: &crate::config::Config,
-        connections_max: usize,
-        listen: SocketAddr,
-    ) -> Result<Self, ServeError> {
-        let namespaces: Vec<_> = config
-            .namespace
-            .iter()
-            .map(|namespace| namespace.name.as_str())
-            .collect();
-        let metrics = Arc::new(Metrics::new(&namespaces).map_err(unavailable("the metrics cannot be set up"))?);
-        let ids = Arc::new(IdGenerator::new().map_err(unavailable("no ids can be made"))?);
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let (hub, _) = Hub::new(cores, Arc::clone(&metrics));
-        let (cluster, hearing) = Cluster::new(
-            &config.cluster,
-            listen,
-            Arc::clone(&ids),
-            Arc::clone(&hub),
-            Arc::clone(&metrics),
-        )
-        .map_err(unavailable("the cluster cannot be joined"))?;
-        let needs_redis = !config.cluster.serve_without_redis;
-        let health = Arc::new(Health::new(connections_max).with_redis(cluster.up(), needs_redis));
-        let server = &config.server;
-        let mut engine = engine(config, connections_max, &ids, &metrics);
-        let webhooks = webhooks(config, &ids, &metrics)?;
-        if cluster.is_shared() || webhooks.is_some() {
-            engine = engine.recording(config.webhook.header_names());
-        }
-        let tokens = tokens(config)?;
-        if tokens.is_some() {
-            engine = engine.keeping_tokens();
-        }
-        let engine = Arc::new(engine);
-        let settings = socketio::config::Config {
-            namespaces: &config.namespace,
-            limits: &config.limits,
-            engine: &config.engine,
-        };
-        let (shared, numbers) = ((Arc::clone(&hub), Arc::clone(&cluster)), Arc::clone(&metrics));
-        let socketio = SocketIo::new(&settings, shared, Arc::clone(&ids), numbers)
-            .reading(tokens)
-            .calling(webhooks.clone());
-        let socketio = Arc::new(socketio);
-        webhooks.iter().for_each(|webhooks| obey(webhooks, &socketio));
-        let tells = socketio.tell_of_rooms();
-        let teller = tells.map(|tells| Task(tokio::spawn(tells).abort_handle()));
-        if let Some(hearing) = hearing {
-            join(&cluster, hearing, &socketio, needs_redis.then_some(&engine));
-        }
-        let admin = Admin {
-            ids: Arc::clone(&ids),
-            keys: config.admin.keys.clone(),
-            health: Arc::clone(&health),
-            metrics,
-            hub,
-            engine: Arc::clone(&engine),
-        };
-        Ok(Self {
-            path: server.path.clone(),
-            demo: has_demo(config).then(|| demo::page(&server.path)),
-            bundle: Bundle::load(&server.client_bundle)?,
-            proxies: Proxies::new(&server.trusted_proxies),
-            proxy_protocol: server.proxy_protocol,
-            strangers: Complaints::default(),
-            suspicions: Complaints::default(),
-            links: Arc::default(),
-            health,
-            engine,
-            cluster,
-            socketio,
-            webhooks,
-            _teller: teller,
-            admin,
-        })
-    }
-
     /// Counts one more connection of a client; where there are too many, says so by it.
     pub(super) fn lease(&self, stream: &Stream) -> Option<Lease> {
         let lease = Lease::take(self.health.connections(), self.health.connections_max());
@@ -172,7 +79,7 @@ impl Parts {
             None => match port {
                 Port::Clients => self.route(request, peer, lease).await,
                 Port::Peers => self.respond_to_gateway(request, peer, lease).await,
-                Port::Admin => self.admin.respond(&request),
+                Port::Admin => self.admin.respond(request, peer.ip()).await,
             },
         };
         // Behind a WebSocket that was refused comes what has not passed the gate.
@@ -270,54 +177,6 @@ impl Parts {
     }
 }
 
-/// What judges tokens, where a namespace reads them.
-fn tokens(config: &crate::config::Config) -> Result<Option<Arc<Tokens>>, ServeError> {
-    if !config.namespace.iter().any(|namespace| namespace.auth.reads_tokens()) {
-        return Ok(None);
-    }
-    let tokens = Tokens::new(&config.token).map_err(unavailable("tokens cannot be judged"))?;
-    Ok(Some(tokens))
-}
-
-/// The engine, which bounds its sessions by the connections that there may be.
-fn engine(
-    config: &crate::config::Config,
-    connections_max: usize,
-    ids: &Arc<IdGenerator>,
-    metrics: &Arc<Metrics>,
-) -> Engine {
-    let limits = limits::Config {
-        connections: connections_max,
-        ..config.limits.clone()
-    };
-    let (settings, origins) = (config.engine.clone(), &config.server.origins);
-    Engine::new(settings, origins, &limits, Arc::clone(ids), Arc::clone(metrics))
-}
-
-/// What calls the application, where there is one to call.
-fn webhooks(
-    config: &crate::config::Config,
-    ids: &Arc<IdGenerator>,
-    metrics: &Arc<Metrics>,
-) -> Result<Option<Arc<Webhooks>>, ServeError> {
-    let event_bytes_max = config.engine.max_payload.0;
-    let webhooks = Webhooks::new(&config.webhook, event_bytes_max, Arc::clone(ids), Arc::clone(metrics));
-    webhooks.map_err(unavailable("the webhook cannot be called"))
-}
-
-/// Has done what the application's answers want.
-fn obey(webhooks: &Webhooks, socketio: &Arc<SocketIo>) {
-    let handler: Arc<dyn Handler> = Arc::clone(socketio) as _;
-    webhooks.obeyed_by(&handler);
-}
-
-fn has_demo(config: &crate::config::Config) -> bool {
-    match config.server.demo {
-        Demo::Fixed(wanted) => wanted,
-        Demo::Auto(Auto::Auto) => config.is_open(),
-    }
-}
-
 /// Has a request answered by another node.
 async fn forward(way: Way, sid: Option<Sid>, request: Request<Incoming>, peer: Peer) -> Response<Body> {
     let is_upgrade = http::asks_for_websocket(request.headers());
@@ -329,28 +188,4 @@ async fn forward(way: Way, sid: Option<Sid>, request: Request<Incoming>, peer: P
     };
     let forwarded = way.forward(request, &client, sid, peer.lease).await;
     forwarded.unwrap_or_else(|Unreachable| engine::unavailable(is_upgrade))
-}
-
-/// Runs what serves the cluster until it is closed. `dependent` lets new sessions in only while Redis is there.
-fn join(cluster: &Cluster, hearing: Hearing, socketio: &Arc<SocketIo>, dependent: Option<&Arc<Engine>>) {
-    let obeys = tokio::spawn(socketio::obey(hearing, Arc::clone(socketio)));
-    cluster.end_with_us(obeys.abort_handle());
-    if let Some(keeps) = socketio.keep_counts() {
-        cluster.end_with_us(tokio::spawn(keeps).abort_handle());
-    }
-    if let (Some(up), Some(engine)) = (cluster.up(), dependent) {
-        let follows = tokio::spawn(follow(up, Arc::clone(engine)));
-        cluster.end_with_us(follows.abort_handle());
-    }
-}
-
-/// Lets new sessions in only while Redis is there.
-async fn follow(mut redis: watch::Receiver<bool>, engine: Arc<Engine>) {
-    loop {
-        let is_up = *redis.borrow_and_update();
-        engine.set_available(is_up);
-        if redis.changed().await.is_err() {
-            return;
-        }
-    }
 }

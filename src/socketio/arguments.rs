@@ -109,6 +109,11 @@ pub(super) fn logged(text: &str) -> &str {
     &text[..end]
 }
 
+/// A namespace for the log: without what stands behind a question mark, which may be a secret.
+pub(super) fn without_query(namespace: &str) -> &str {
+    namespace.split('?').next().unwrap_or_default()
+}
+
 /// A room in a sentence: long names are cut.
 pub(super) fn quoted(room: &str) -> String {
     const SHOWN: usize = 64;

@@ -12,7 +12,7 @@ use tracing::{debug, error, info, trace};
 
 use super::SocketIo;
 use super::announce::{self, Broadcasts, Movement};
-use super::arguments::loggable;
+use super::arguments::{loggable, without_query};
 use super::connect::private_rooms;
 use super::parser::Parser;
 use super::partial::{self, Partial};
@@ -377,9 +377,4 @@ impl Client {
                 Reason::Malformed
             })
     }
-}
-
-/// A namespace for the log: without what stands behind a question mark, which may be a secret.
-pub(super) fn without_query(namespace: &str) -> &str {
-    namespace.split('?').next().unwrap_or_default()
 }

@@ -10,7 +10,8 @@ use tracing::debug;
 
 use super::SocketIo;
 use super::announce::{self, Movement};
-use super::client::{Client, ROOT, Socket, without_query};
+use super::arguments::without_query;
+use super::client::{Client, ROOT, Socket};
 use super::consult::{Admission, Ids};
 use super::pass::Pass;
 use super::quota::Seat;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use compact_str::CompactString;
 use tracing::debug;
 
-use super::client::{Client, without_query};
+use super::arguments::without_query;
+use super::client::Client;
 use super::connect::{Applicant, FORBIDDEN, jitter};
 use super::pass::{self, Pass};
 use super::values::Values;

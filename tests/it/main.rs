@@ -20,6 +20,8 @@ mod process;
 mod redis_server;
 
 mod acks;
+mod api;
+mod api_cluster;
 mod binary;
 mod bounds;
 mod client_bundle;

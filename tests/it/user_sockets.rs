@@ -194,6 +194,9 @@ async fn what_redis_forgot_is_written_again() {
     }
     drop(bob);
     redis.start_again().await;
+    for gateway in &gateways {
+        gateway.reaches("roomcast_relay_up", 1.0).await; // until then each counts its own
+    }
     nodes_of(&redis, "alice", 1).await;
     is_refused(&gateways[1], "alice").await;
     enters_at_last(&gateways[1], "bob").await;

@@ -25,7 +25,7 @@ const LONG_FILES: [(&str, usize, &str); 6] = [
         "one parked poll, and what may come between",
     ),
     ("src/hub/shard/mod.rs", 420, "one lock and what is done under it"),
-    ("src/hub/tests.rs", 460, "promises of the whole"),
+    ("src/hub/tests/mod.rs", 430, "promises of the whole"),
     ("src/protocol/json.rs", 470, "one scanner"),
 ];
 
@@ -51,8 +51,8 @@ const MODULES: [(&str, &[&str], &str); 5] = [
     ),
     (
         "socketio",
-        &["config", "server"],
-        "a session is handed to it, so that the engine knows no namespaces",
+        &["config", "ops", "server"],
+        "a session is handed to it, so that the engine knows no namespaces; the API has its commands",
     ),
 ];
 

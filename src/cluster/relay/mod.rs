@@ -34,6 +34,7 @@ use super::wire;
 use crate::hub::{Broadcast, Hub, Reservation, Target, UNITS_MAX, is_reserved, units};
 use crate::metrics::{Metrics, Origin};
 use crate::protocol::ids::IdGenerator;
+use crate::wish::Stopper;
 
 /// The node's way to Redis and back.
 #[derive(Debug)]
@@ -123,7 +124,7 @@ struct Route {
 impl Relay {
     pub(super) fn new(
         config: &Config,
-        ids: Arc<IdGenerator>,
+        (ids, stopper): (Arc<IdGenerator>, Stopper),
         redis: Redis,
         hub: Arc<Hub>,
         forwarder: Forwarder,
@@ -142,7 +143,7 @@ impl Relay {
             redis,
             routes,
             metrics: Arc::clone(&forwarder.metrics),
-            peers: Peers::new(ids, config.heartbeat.0),
+            peers: Peers::new(ids, config.heartbeat.0, stopper),
             forwarder: Arc::new(forwarder),
             asking: Arc::default(),
             request_timeout: config.request_timeout.0,

@@ -3,6 +3,7 @@
 //! Members are dense lists, as walking them is most of what a fan-out costs here. A socket's private rooms are not
 //! rooms but a look-up by id: there is one member and it never changes.
 
+mod listing;
 mod namespace;
 mod others;
 
@@ -16,6 +17,8 @@ use hashbrown::{HashMap, HashSet};
 use parking_lot::Mutex;
 use slab::Slab;
 
+pub(in crate::hub) use listing::keep_first;
+pub use listing::{Listed, Wanted};
 pub use others::{Described, Facts, Kick, MovedSocket};
 
 use super::target::{Broadcast, Selection, Target};

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use compact_str::{CompactString, ToCompactString as _};
-use serde::de::{self, SeqAccess, Visitor};
+use serde::de::{self, SeqAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
@@ -329,10 +329,23 @@ impl<'de> Deserialize<'de> for Room {
             fn visit_i64<E: de::Error>(self, number: i64) -> Result<Room, E> {
                 Ok(Room(number.to_compact_string()))
             }
+
+            fn visit_f64<E: de::Error>(self, number: f64) -> Result<Room, E> {
+                let whole = whole(number).ok_or_else(|| E::invalid_value(Unexpected::Float(number), &self))?;
+                Ok(Room(whole.to_compact_string()))
+            }
         }
 
         deserializer.deserialize_any(TextOrNumber)
     }
+}
+
+/// A whole number that was written with a point or an exponent: some languages write all of theirs so. What is beyond
+/// 64 bits has lost digits already.
+fn whole(number: f64) -> Option<i128> {
+    const LEAST: f64 = -9_223_372_036_854_775_808.0;
+    const MOST: f64 = 18_446_744_073_709_551_616.0;
+    (number.fract() == 0.0 && LEAST < number && number < MOST).then_some(number as i128)
 }
 
 /// A time, as in the configuration (`"5s"`), or a number of milliseconds, as clients' `timeout()` takes it.
@@ -355,6 +368,12 @@ impl<'de> Deserialize<'de> for Patience {
 
             fn visit_u64<E: de::Error>(self, milliseconds: u64) -> Result<Patience, E> {
                 Ok(Patience(Duration::from_millis(milliseconds)))
+            }
+
+            fn visit_f64<E: de::Error>(self, number: f64) -> Result<Patience, E> {
+                let milliseconds = whole(number).and_then(|number| u64::try_from(number).ok());
+                let milliseconds = milliseconds.ok_or_else(|| E::invalid_value(Unexpected::Float(number), &self))?;
+                self.visit_u64(milliseconds)
             }
         }
 

@@ -44,6 +44,20 @@ fn commands_say_who_and_what() {
         emit(r#"{"event":"e","ack_timeout":1500}"#).ack_timeout,
         Some(Duration::from_millis(1500))
     );
+    let odd = emit(r#"{"event":"e","rooms":[-7.0,1e3,0.0,18446744073709549568.0],"ack_timeout":2e3}"#);
+    assert_eq!(odd.whom, whom(&["-7", "1000", "0", "18446744073709549568"]));
+    assert_eq!(odd.ack_timeout, Some(Duration::from_secs(2)));
+    for half in [
+        r#""rooms":[1.5]"#,
+        r#""rooms":[1e30]"#,
+        r#""ack_timeout":0.5"#,
+        r#""ack_timeout":-1.0"#,
+    ] {
+        assert!(
+            Command::parse("emit", &format!(r#"{{"event":"e",{half}}}"#)).is_err(),
+            "{half}"
+        );
+    }
     let binary = emit(r#"{"event":"e","args":[{"$binary":"AP8="}],"rooms":"one"}"#);
     assert_eq!(binary.json, r#"["e",{"_placeholder":true,"num":0}]"#);
     assert_eq!(binary.attachments, [Bytes::from_static(b"\0\xff")]);

@@ -1,5 +1,7 @@
 //! What is said about every kind of mistake, in process; `tests/config.rs` runs the binary.
 
+mod backend;
+
 use super::*;
 use proptest::prelude::*;
 
@@ -172,45 +174,6 @@ fn rules_say_nothing_that_their_action_does_not_read() {
 }
 
 #[test]
-fn streams_have_a_name_and_are_in_redis() {
-    let redis = "[cluster]\nredis = 'redis://127.0.0.1'\n";
-    for (section, rule, expected) in [
-        (redis, "action = 'stream'\nstream = 'orders'", None),
-        (redis, "action = 'stream'", Some("needs the name of a stream")),
-        (
-            redis,
-            "action = 'stream'\nstream = ''",
-            Some("needs the name of a stream"),
-        ),
-        (
-            "",
-            "action = 'stream'\nstream = 'orders'",
-            Some("needs a Redis: cluster.redis"),
-        ),
-        (
-            "",
-            "action = 'ack'\nstream = 'orders'",
-            Some("\"orders\" is read by the action \"stream\" alone"),
-        ),
-        ("", "action = 'ack'\nstream = ''", None),
-        (redis, "action = 'stream'\nstream = 'a'\necho = true", Some("echo")),
-        (
-            redis,
-            "action = 'stream'\nstream = 'a'\nto = 'rooms'",
-            Some("\"rooms\" is read by"),
-        ),
-    ] {
-        let text = format!("{section}[[namespace]]\nname = '/'\n[[namespace.event]]\nname = 'x'\n{rule}");
-        let errors = errors(&text);
-        assert_eq!(errors.len(), usize::from(expected.is_some()), "{text}: {errors:?}");
-        assert!(
-            errors.iter().all(|error| error.contains(expected.unwrap_or(""))),
-            "{text}: {errors:?}"
-        );
-    }
-}
-
-#[test]
 fn a_burst_needs_a_rate() {
     assert_eq!(errors("[limits]\nevents_burst = 5").len(), 1);
     assert!(errors("[limits]\nevents_burst = 5\nevents_per_second = 1").is_empty());
@@ -230,64 +193,6 @@ fn what_comes_later_says_so() {
         assert!(errors[0].contains("with a later version"), "{text}: {errors:?}");
     }
     assert!(errors("[[namespace]]\nname = '/'\nauth = 'none'").is_empty());
-}
-
-#[test]
-fn tokens_need_keys_that_can_be_used() {
-    let with = |token: &str, auth: &str| format!("[token]\n{token}\n[[namespace]]\nname = '/'\nauth = {auth}");
-    let key = |name: &str| format!("public_keys = ['{}/tests/keys/{name}']", env!("CARGO_MANIFEST_DIR"));
-    let secret = "secrets = ['0123456789-0123456789-0123456789']";
-    for (text, part) in [
-        (with(secret, "'token'"), None),
-        (with(secret, "['token']"), None),
-        (with(&key("rsa1.pub.pem"), "'token'"), None),
-        (with("jwks = 'https://id.example/keys'", "'token'"), None),
-        (with("", "'none'"), None),
-        (with("", "'token'"), Some("needs a key")),
-        (with("secrets = ['']", "'token'"), Some("number 1 is empty")),
-        (with("secrets = ['***']", "'token'"), Some("stands for one it hides")),
-        (with("public_keys = ['']", "'token'"), Some("empty entry")),
-        (
-            with(&key("rsa1.key.pem"), "'token'"),
-            Some("rsa1.key.pem\" holds a private key"),
-        ),
-        (with("jwks = '/nowhere/keys.json'", "'token'"), Some("cannot be read")),
-        (with("jwks = 'ftp://id.example'", "'token'"), Some("ftp://")),
-        (with(&format!("{secret}\nleeway = '2h'"), "'token'"), Some("too much")),
-        (with(secret, "[]"), Some("must be")),
-        (with(secret, "['none', 'token']"), Some("must be")),
-        (with(secret, "'tokens'"), Some("must be")),
-    ] {
-        let errors = errors(&text);
-        assert_eq!(errors.len(), usize::from(part.is_some()), "{text}: {errors:?}");
-        assert!(
-            errors.iter().all(|error| error.contains(part.unwrap_or_default())),
-            "{text}: {errors:?}"
-        );
-    }
-}
-
-#[test]
-fn who_must_show_a_token_may_do_nothing_that_is_not_allowed() {
-    let text = "[token]\nsecrets = ['0123456789-0123456789-0123456789']\n[[namespace]]\nname = '/'\nauth = 'token'\n\
-                publish = ['a']\n[[namespace]]\nname = '/open'\n";
-    let config = Config::from_toml(text).unwrap();
-    assert_eq!(config.namespace[0].join, [""; 0]);
-    assert_eq!(config.namespace[0].publish, ["a"]);
-    assert_eq!(config.namespace[1].join, ["*"]);
-    assert!(!config.to_toml().contains("0123456789"), "{}", config.to_toml());
-    assert_eq!(config.namespace[0].auth, crate::socketio::config::Auth::Token);
-}
-
-#[test]
-fn a_limit_of_users_sockets_needs_users() {
-    let loaded = load(&[("ROOMCAST_LIMITS__SOCKETS_PER_USER", "1")]).unwrap();
-    assert_eq!(loaded.config.limits.sockets_per_user, 1);
-    assert!(
-        loaded.warnings[0].contains("users come with tokens and"),
-        "{:?}",
-        loaded.warnings
-    );
 }
 
 #[test]

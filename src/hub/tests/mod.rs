@@ -1,5 +1,7 @@
 //! The hub with real outboxes: who gets what, once, and in which order.
 
+mod finding;
+
 use std::collections::HashMap;
 use std::future::Future as _;
 use std::pin::pin;
@@ -414,41 +416,4 @@ async fn who_cannot_keep_up_is_dropped_alone() {
         "what waited is dropped, and so is all that comes"
     );
     assert_eq!(slow.outbox.ended(), Some(Reason::TooSlow));
-}
-
-#[tokio::test]
-async fn all_sockets_of_a_user_are_found_by_its_name_alone() {
-    let fixture = Fixture::new(3);
-    let enter = |user, namespace| fixture.enter_as(Some(user), namespace, &["r"], None, usize::MAX);
-    let alice: Vec<_> = (0..4).map(|_| enter("alice", "/")).collect();
-    let others = [
-        enter("bob", "/"),
-        enter("alice", "/other"),
-        fixture.member("/", &["alice"]),
-    ];
-    let room = user_room("alice");
-    assert_eq!(fixture.hub.sockets_of("/", "alice"), 4);
-    let joined = fixture
-        .hub
-        .join(others[2].key, std::slice::from_ref(&room), usize::MAX)
-        .unwrap();
-    assert!(joined.changed.is_empty(), "a user's room was joined");
-    for rooms in [vec![room.clone()], vec![room.clone(), "nobody".into()]] {
-        let target = Target::Rooms(Rooms::from_list(rooms).unwrap());
-        fixture.broadcast(target, None, "for alice").await;
-        fixture.hub.caught_up().await;
-        assert!(alice.iter().all(|member| member.outbox.take(10, 1000).len() == 1));
-        assert!(others.iter().all(|member| member.outbox.take(10, 1000).is_empty()));
-    }
-    alice.iter().for_each(|member| drop(fixture.hub.remove(member.key)));
-    assert_eq!(fixture.hub.sockets_of("/", "alice"), 0);
-    assert_eq!(
-        fixture
-            .hub
-            .room_names("/")
-            .iter()
-            .filter(|name| is_reserved(name))
-            .count(),
-        0
-    );
 }
