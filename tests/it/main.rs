@@ -81,6 +81,7 @@ mod upgrade;
 mod user_sockets;
 mod webhook_events;
 mod webhook_notices;
+mod webhook_rooms;
 mod webhooks;
 mod websocket;
 mod websocket_handshake;
