@@ -32,6 +32,7 @@ mod cluster_members;
 mod cluster_nodes;
 mod cluster_order;
 mod cluster_presence;
+mod command_line;
 mod compression;
 mod connect;
 mod cors;
