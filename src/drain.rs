@@ -10,12 +10,14 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use crate::backend::webhook::Webhooks;
 use crate::cluster::{Cluster, Passenger};
 use crate::engine::{Engine, Outbox};
 use crate::metrics::Metrics;
 use crate::ops::health::Health;
 use crate::reason::Reason;
 use crate::units::Span;
+use crate::wish::Wish;
 
 /// `[drain]`: three moments, all counted from the signal.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -37,20 +39,6 @@ const LATECOMERS_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Time for the last words of sessions that are cut.
 const LAST_WORDS: Duration = Duration::from_millis(500);
-
-/// What somebody wants the node to do.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Wish {
-    /// To serve clients.
-    #[default]
-    Serve,
-    /// To serve nobody, but to stay.
-    Drain,
-    /// To leave without being missed.
-    Leave,
-    /// To leave at once.
-    LeaveNow,
-}
 
 /// How the node left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +62,8 @@ pub struct Drain {
     pub health: Arc<Health>,
     /// What operators see.
     pub metrics: Arc<Metrics>,
+    /// What the application is still to be told, where it is told anything.
+    pub webhooks: Option<Arc<Webhooks>>,
 }
 
 /// Somebody whom a node that leaves has to let go.
@@ -113,7 +103,10 @@ impl Drain {
             match (wished, left) {
                 (Wish::Serve, _) => return None,
                 (Wish::LeaveNow, _) => return Some(self.cut().await),
-                (Wish::Leave, Some(_)) if self.is_empty() => return Some(Ended::Clean),
+                (Wish::Leave, Some(_)) if self.is_empty() => {
+                    let _ = tokio::time::timeout(LAST_WORDS, self.told()).await;
+                    return Some(Ended::Clean);
+                }
                 (Wish::Leave, Some(_)) => {
                     leaving.set(self.leave(Duration::ZERO)); // who came while the node stayed
                     left = None;
@@ -142,7 +135,10 @@ impl Drain {
         let deadline = start + config.timeout.0;
         let _ = tokio::time::timeout_at(deadline, self.spread(config.spread.0)).await;
         match tokio::time::timeout_at(deadline, self.emptied()).await {
-            Ok(()) => Ended::Clean,
+            Ok(()) => {
+                let _ = tokio::time::timeout_at(deadline, self.told()).await;
+                Ended::Clean
+            }
             Err(_) => self.cut().await,
         }
     }
@@ -176,7 +172,11 @@ impl Drain {
         }
         let left = self.end_all(Reason::Shutdown);
         warn!(connections = left, "connections are cut");
-        let _ = tokio::time::timeout(LAST_WORDS, self.emptied()).await;
+        let last_words = async {
+            self.emptied().await;
+            self.told().await;
+        };
+        let _ = tokio::time::timeout(LAST_WORDS, last_words).await;
         Ended::Cut
     }
 
@@ -195,6 +195,14 @@ impl Drain {
 
     fn is_empty(&self) -> bool {
         self.engine.directory().is_empty() && self.cluster.is_deserted()
+    }
+
+    /// Waits until the application knows who has gone.
+    async fn told(&self) {
+        if let Some(webhooks) = &self.webhooks {
+            self.cluster.told().await; // of rooms that are vacated
+            webhooks.emptied().await;
+        }
     }
 
     async fn emptied(&self) {

@@ -5,7 +5,7 @@
 //! alone. They take any bytes, panic where a promise is broken, and must never touch anything outside themselves. A new
 //! one is a line here, three in `tests/fuzz/Cargo.toml`, and a folder `tests/fuzz/seeds/<name>`.
 
-use crate::{cluster, config, engine, gate, hub, protocol, server, socketio};
+use crate::{backend, cluster, config, engine, gate, hub, protocol, server, socketio};
 
 /// Takes any bytes, and panics where a promise is broken.
 pub type Check = fn(&[u8]);
@@ -22,6 +22,9 @@ pub const TARGETS: &[(&str, Check)] = &[
     ("request", engine::fuzzing::request),
     ("hub", hub::fuzzing::hub),
     ("wire", cluster::fuzzing::wire),
+    ("tokens", backend::fuzzing::tokens),
+    ("binary", backend::fuzzing::binary),
+    ("commands", socketio::commands::fuzzing::commands),
     ("rules", socketio::fuzzing::rules),
     ("configuration", config::fuzzing::configuration),
     ("proxies", server::fuzzing::proxies),

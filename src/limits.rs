@@ -14,6 +14,8 @@ pub struct Config {
     pub connections: usize,
     /// Sessions of one address (of one /64 network for IPv6).
     pub connections_per_ip: u32,
+    /// Sockets of one user in a namespace, on all nodes.
+    pub sockets_per_user: usize,
     /// Handshakes a second, of this node.
     pub handshakes_per_second: u32,
     /// Events a second, of one socket.

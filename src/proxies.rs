@@ -26,6 +26,14 @@ pub enum Hop {
 }
 
 impl Hop {
+    /// The address, where there is one.
+    pub fn ip(self) -> Option<IpAddr> {
+        match self {
+            Self::Address(address) => Some(address),
+            Self::Unix => None,
+        }
+    }
+
     /// The address; that of this machine where there is none.
     fn address(self) -> IpAddr {
         match self {

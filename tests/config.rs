@@ -99,7 +99,7 @@ fn check_prints_settings_that_mean_the_same_again() {
 fn check_reports_all_mistakes_with_what_was_meant_and_where_they_stand() {
     let path = file(
         "mistakes.toml",
-        "[engine]\nping_intervall = \"25s\"\nping_timeout = 20\n\n[webhook]\nurl = \"me\"\n",
+        "[engine]\nping_intervall = \"25s\"\nping_timeout = 20\n\n[recovery]\nurl = \"me\"\n",
     );
     let path = path.to_str().unwrap();
     let output = roomcast(
@@ -112,7 +112,7 @@ fn check_reports_all_mistakes_with_what_was_meant_and_where_they_stand() {
     for expected in [
         &format!("error: engine.ping_intervall: unknown key; did you mean `engine.ping_interval`? ({path}, line 2)"),
         &format!("error: engine.ping_timeout: must be a string such as \"20s\", found `20` ({path}, line 3)"),
-        &format!("error: webhook.url: webhooks come with a later version ({path}, line 6)"),
+        &format!("error: recovery.url: recovery of missed events comes with a later version ({path}, line 6)"),
         "error: ROOMCAST_LOG__LEVLE: unknown variable; did you mean `ROOMCAST_LOG__LEVEL`? (environment)",
         "error: drain.timeout: `3x` is not a duration",
         "(environment variable ROOMCAST_DRAIN__TIMEOUT)",

@@ -1,4 +1,4 @@
-//! One GET of a small document, by http or https.
+//! Connections by http or https, and one GET of a small document.
 //!
 //! Redirects are not followed: what is asked for is what the operator wrote down.
 
@@ -22,6 +22,11 @@ use crate::http;
 /// Time for the whole of it.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// A connection, with TLS or without.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
 /// TLS with the authorities that this system trusts; what is wrong with them otherwise.
 static TLS: LazyLock<Result<Arc<ClientConfig>, String>> = LazyLock::new(|| {
     let mut roots = RootCertStore::empty();
@@ -44,27 +49,40 @@ pub(super) async fn get(uri: &Uri, bytes_max: usize) -> Result<Bytes, String> {
 }
 
 async fn get_in_time(uri: &Uri, bytes_max: usize) -> Result<Bytes, String> {
+    ask(connect(uri).await?, uri, bytes_max).await
+}
+
+/// What is wrong with this system, where TLS is needed for a URL and cannot be had.
+pub(super) fn check(uri: &Uri) -> Result<(), String> {
+    match &*TLS {
+        Err(problem) if is_secure(uri) => Err(problem.clone()),
+        _ => Ok(()),
+    }
+}
+
+fn is_secure(uri: &Uri) -> bool {
+    uri.scheme_str() == Some("https")
+}
+
+/// A connection to the host of a URL; the error ends a sentence that begins with the URL.
+pub(super) async fn connect(uri: &Uri) -> Result<Box<dyn Stream>, String> {
     let host = uri.host().unwrap_or_default();
-    let is_secure = uri.scheme_str() == Some("https");
-    let port = uri.port_u16().unwrap_or(if is_secure { 443 } else { 80 });
+    let port = uri.port_u16().unwrap_or(if is_secure(uri) { 443 } else { 80 });
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let stream = TcpStream::connect((bare, port)).await;
     let stream = stream.map_err(|error| format!("cannot be reached: {error}"))?;
-    if !is_secure {
-        return ask(stream, uri, bytes_max).await;
+    let _ = stream.set_nodelay(true); // slower at worst
+    if !is_secure(uri) {
+        return Ok(Box::new(stream));
     }
     let config = TLS.as_ref().map_err(Clone::clone)?;
     let name = ServerName::try_from(bare.to_owned()).map_err(|_| "has no name that TLS knows".to_owned())?;
     let stream = TlsConnector::from(Arc::clone(config)).connect(name, stream).await;
     let stream = stream.map_err(|error| format!("is not trusted: {error}"))?;
-    ask(stream, uri, bytes_max).await
+    Ok(Box::new(stream))
 }
 
-async fn ask(
-    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    uri: &Uri,
-    bytes_max: usize,
-) -> Result<Bytes, String> {
+async fn ask(stream: Box<dyn Stream>, uri: &Uri, bytes_max: usize) -> Result<Bytes, String> {
     let broken = |error: hyper::Error| format!("broke off: {error}");
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
     let target = uri.path_and_query().map_or("/", |target| target.as_str());

@@ -24,7 +24,11 @@ const HEARTBEAT_MAX: Duration = Duration::from_mins(1);
 
 /// Time that others have at least when Redis was away: they connect anew every one to two seconds, and then see whether
 /// what they publish comes back.
-const RETURN_MIN: Duration = Duration::from_secs(5);
+pub(super) const RETURN_MIN: Duration = Duration::from_secs(5);
+
+/// How often each other gateway was heard of.
+#[derive(Clone, Debug, Default)]
+pub struct Beats(HashMap<CompactString, u64, RandomState>);
 
 /// The other gateways.
 #[derive(Debug)]
@@ -43,6 +47,8 @@ struct Heard {
     node: Node,
     /// When, by our clock.
     at: Duration,
+    /// How often.
+    times: u64,
 }
 
 impl Alive {
@@ -59,13 +65,14 @@ impl Alive {
     pub(super) fn heard(&mut self, node: Node) -> bool {
         let at = self.clock;
         if let Some(known) = self.nodes.get_mut(&node.run) {
-            *known = Heard { node, at };
+            let times = known.times + 1;
+            *known = Heard { node, at, times };
             return false;
         }
         if self.nodes.len() >= NODES_MAX {
             return false;
         }
-        self.nodes.insert(node.run.clone(), Heard { node, at });
+        self.nodes.insert(node.run.clone(), Heard { node, at, times: 1 });
         true
     }
 
@@ -85,6 +92,12 @@ impl Alive {
         gone.map(|(_, heard)| heard.node).collect()
     }
 
+    /// Whether others may have declared us dead before the heartbeat that comes back now.
+    pub(super) fn was_silent(&self, now: Instant) -> bool {
+        self.echoed
+            .is_some_and(|last| now.duration_since(last) >= self.heartbeat * MISSED_MAX)
+    }
+
     /// We hear again after a while in which we did not: all others get their whole time again.
     pub(super) fn resume(&mut self) {
         self.echoed = None;
@@ -98,9 +111,35 @@ impl Alive {
         self.nodes.values().map(|heard| &heard.node)
     }
 
+    /// How often each was heard.
+    pub(super) fn beats(&self) -> Beats {
+        let beats = self.nodes.iter().map(|(run, heard)| (run.clone(), heard.times));
+        Beats(beats.collect())
+    }
+
     /// How many are there, ourselves left out.
     pub(super) fn len(&self) -> usize {
         self.nodes.len()
+    }
+}
+
+impl Beats {
+    /// Whether each of those gateways was heard of again since, or is gone.
+    pub fn are_over(&self, now: &Self) -> bool {
+        self.0
+            .iter()
+            .all(|(run, times)| now.0.get(run).is_none_or(|later| later > times))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn of(beats: &[(&str, u64)]) -> Self {
+        let beats = beats.iter().map(|(run, times)| (CompactString::from(*run), *times));
+        Self(beats.collect())
+    }
+
+    /// The gateways.
+    pub fn runs(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(CompactString::as_str)
     }
 }
 
@@ -204,6 +243,21 @@ mod tests {
         alive.heard(node("a"));
         assert_eq!(alive.left("a").map(|node| node.run), Some("a".into()));
         assert_eq!(alive.left("a"), None);
+    }
+
+    #[test]
+    fn whether_all_were_heard_of_since() {
+        let mut alive = Alive::new(BEAT);
+        assert!(alive.beats().are_over(&alive.beats()), "there is nobody");
+        alive.heard(node("a"));
+        alive.heard(node("b"));
+        let before = alive.beats();
+        assert!(!before.are_over(&alive.beats()));
+        alive.heard(node("a"));
+        alive.heard(node("new"));
+        assert!(!before.are_over(&alive.beats()));
+        alive.left("b");
+        assert!(before.are_over(&alive.beats()));
     }
 
     #[test]

@@ -1,6 +1,8 @@
-//! The acknowledgement of something that a client published, which goes out when it is known what came of it.
+//! The acknowledgement of something that was published, which goes out when it is known what came of it.
 
 use std::sync::Arc;
+
+use tokio::sync::oneshot;
 
 use crate::hub::{Hub, Name, SocketKey};
 use crate::metrics::{Metrics, Refusal};
@@ -34,6 +36,31 @@ pub struct Answer {
     pub reads_old_acks: bool,
 }
 
+/// Who wants to know what came of a broadcast.
+#[derive(Debug)]
+pub enum Waiter {
+    /// A client, which is answered directly.
+    Client(Answer),
+    /// A task that waits.
+    Task(oneshot::Sender<Receipt>),
+}
+
+impl From<Answer> for Waiter {
+    fn from(answer: Answer) -> Self {
+        Self::Client(answer)
+    }
+}
+
+impl Waiter {
+    /// Says what came of it, to whoever is still there.
+    pub(super) fn send(self, receipt: Receipt, hub: &Hub) {
+        match self {
+            Self::Client(answer) => hub.send(answer.key, &answer.id, answer.packet(receipt)),
+            Self::Task(task) => drop(task.send(receipt)),
+        }
+    }
+}
+
 impl Receipt {
     /// The answer's array as written.
     pub const fn json(self) -> &'static str {
@@ -50,13 +77,12 @@ impl Receipt {
 impl Answer {
     /// The answer as a packet.
     pub fn packet(&self, receipt: Receipt) -> Arc<Encoded> {
-        let json = &[receipt.json()];
-        socket::answer(&self.namespace, self.ack, self.reads_old_acks, json, Box::default())
+        self.packet_of(receipt.json())
     }
 
-    /// Sends it, unless the socket is gone.
-    pub(super) fn send(&self, receipt: Receipt, hub: &Hub) {
-        hub.send(self.key, &self.id, self.packet(receipt));
+    /// The answer as a packet, its array as written.
+    pub fn packet_of(&self, json: &str) -> Arc<Encoded> {
+        socket::answer(&self.namespace, self.ack, self.reads_old_acks, &[json], Box::default())
     }
 }
 

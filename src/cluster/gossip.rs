@@ -9,6 +9,9 @@ use bytes::Bytes;
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
+use super::found::{FoundRoom, FoundSocket, RoomQuery, SocketQuery};
+use super::hearing::Act;
+use super::pages::Page;
 use crate::hub::Member;
 use crate::protocol::ids::looks_like_socket_id;
 
@@ -93,9 +96,31 @@ pub(super) enum Question {
         /// How many are to be named.
         max: usize,
     },
+    /// Which sockets there are.
+    Sockets(SocketQuery),
+    /// Which rooms there are.
+    Rooms(RoomQuery),
+    /// What it says of itself, now.
+    Node,
+    /// Not a question but a wish: to drain, or to serve again.
+    Drain { wanted: bool },
+    /// No question but an order: do this to sockets of yours, and say when it is done.
+    Do(Order),
     /// Something of a later version.
     #[serde(other)]
     Unknown,
+}
+
+/// What is to be done to which sockets.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub(super) struct Order {
+    pub(super) namespace: CompactString,
+    /// Those in one of these rooms; `None` = all of the namespace.
+    pub(super) rooms: Option<Vec<CompactString>>,
+    /// But none in one of these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) except: Vec<CompactString>,
+    pub(super) act: Act,
 }
 
 /// What a gateway answers.
@@ -114,6 +139,19 @@ pub(super) enum Answer {
         /// Whether the gateway hears the adapters' request channel of the namespace, as Node servers in it do.
         in_namespace: bool,
     },
+    /// The first of the sockets.
+    Sockets {
+        page: Page<FoundSocket>,
+        in_namespace: bool,
+    },
+    /// The first of the rooms.
+    Rooms { page: Page<FoundRoom>, in_namespace: bool },
+    /// What it says of itself; `in_namespace` is about `/`.
+    Node { node: Node, in_namespace: bool },
+    /// Whether it drains.
+    Drain { draining: bool },
+    /// The order is carried out.
+    Done,
     /// The question was not understood.
     #[serde(other)]
     Unknown,
@@ -179,6 +217,19 @@ pub(super) fn split(members: Vec<Member>, users: &mut Users) -> Vec<CompactStrin
         id
     });
     split.collect()
+}
+
+impl Answer {
+    /// Whether the gateway hears the adapters' request channel of the namespace that it was asked about.
+    pub(super) fn is_in_namespace(&self) -> bool {
+        match self {
+            Self::Members { in_namespace, .. }
+            | Self::Sockets { in_namespace, .. }
+            | Self::Rooms { in_namespace, .. }
+            | Self::Node { in_namespace, .. } => *in_namespace,
+            _ => false,
+        }
+    }
 }
 
 /// Keeps what can be the id of a socket.

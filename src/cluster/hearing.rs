@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use compact_str::CompactString;
+use serde::{Deserialize, Serialize};
 use tracing::{debug, error, warn};
 
 use super::gossip::{Node, Roster};
@@ -60,12 +61,22 @@ pub struct Command {
     pub except: Vec<CompactString>,
     /// What is to be done.
     pub act: Act,
-    /// What waits to be told that it is done.
-    pub(super) question: Option<Request>,
+    /// Who waits to be told that it is done.
+    pub(super) asker: Option<Asker>,
+}
+
+/// Who gave an order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Asker {
+    /// A Node server, by this request.
+    Server(Box<Request>),
+    /// This run of a gateway, perhaps our own, by a question of this number.
+    Gateway(CompactString, u64),
 }
 
 /// What is to be done to sockets.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Act {
     /// They join these rooms.
     Join(Vec<CompactString>),

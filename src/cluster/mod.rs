@@ -3,48 +3,72 @@
 //! Alone, everything goes straight to the hub. With a Redis, broadcasts pass through it in one order, rooms with members
 //! here are subscribed, and other servers on the same Redis are obeyed and answered as if we were a Node.js server.
 
+mod acks;
 mod alive;
 mod answer;
 mod asking;
 mod census;
+mod changes;
 pub mod config;
 mod forward;
+mod found;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod gossip;
 mod hearing;
+mod inventory;
 mod ledger;
+mod orders;
+mod pages;
 mod peers;
 pub mod redis;
 mod relay;
 mod requests;
+mod rooms;
 mod routes;
 mod showing;
+mod streams;
 mod subscriptions;
+mod survey;
+mod users;
 pub mod wire;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use compact_str::CompactString;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::AbortHandle;
 
-pub use answer::{Answer, Receipt};
+pub use acks::{Acknowledged, Event};
+pub use alive::Beats;
+pub use answer::{Answer, Receipt, Waiter};
 pub use census::{Census, NODE_SERVERS};
+pub use changes::{Changed, Gone, Place};
 pub use config::Config;
 pub use forward::{
     Client, Doubt, LINK_WINDOW, Owner, Passenger, Purpose, STREAM_WINDOW, Unreachable, Way, disbelieve, is_disbelief,
 };
+pub use found::{FoundRoom, FoundSocket, RoomQuery, SocketQuery};
 pub use gossip::{Node, Roster, Users};
 pub use hearing::{Act, Command, Heard, Hearing};
+pub use inventory::{Busy, Nodes, Undrained};
+pub use orders::Ordered;
+pub use pages::Page;
+pub use rooms::{Cleared, ROOMS_LIVE, Vacated};
+pub use streams::Appended;
+pub use users::{COUNTS_LIVE, Counted, Sockets};
 
 use crate::hub::{Broadcast, Hub, Name};
 use crate::metrics::{Metrics, Origin};
 use crate::protocol::ids::IdGenerator;
+use crate::wish::Stopper;
+use changes::Changes;
 use forward::Forwarder;
 use gossip::{Look, Message, ROOMS_MAX, VERSION};
+use inventory::Surveys;
 use relay::Relay;
 use subscriptions::Confirmation;
 
@@ -56,6 +80,8 @@ pub const MEMBERS_MAX: usize = 1000;
 pub struct Cluster {
     hub: Arc<Hub>,
     bus: Bus,
+    changes: Arc<Changes>,
+    surveys: Surveys,
 }
 
 /// How nodes reach each other.
@@ -74,7 +100,7 @@ pub struct Live(Vec<Confirmation>);
 
 /// A broadcast for which there is no room, with the answer that it would have had.
 #[derive(Debug)]
-pub struct Waiting(Box<(Broadcast, Option<Answer>)>);
+pub struct Waiting(Box<(Broadcast, Option<Waiter>)>);
 
 impl Live {
     /// Whether there is nothing to wait for.
@@ -95,7 +121,7 @@ impl Live {
 impl Cluster {
     /// The cluster that `config` names, joined in the background; what comes from it is for [`Hearing::next`].
     /// Our sockets' ids come from `ids`, whose tag may be changed until [`settle`](Self::settle) is done; at `listen` we are
-    /// asked by other nodes.
+    /// asked by other nodes. Those may wish by `stopper` that this one drains.
     ///
     /// # Errors
     /// With what is wrong with the URL of Redis.
@@ -105,17 +131,32 @@ impl Cluster {
         ids: Arc<IdGenerator>,
         hub: Arc<Hub>,
         metrics: Arc<Metrics>,
+        stopper: Stopper,
     ) -> Result<(Arc<Self>, Option<Hearing>), String> {
+        let surveys = Surveys::new(ids.clone(), metrics.clone());
         if config.is_alone() {
-            let bus = Bus::Solo;
-            return Ok((Arc::new(Self { hub, bus }), None));
+            let (bus, changes) = (Bus::Solo, Arc::default());
+            let solo = Self {
+                hub,
+                bus,
+                changes,
+                surveys,
+            };
+            return Ok((Arc::new(solo), None));
         }
         let (redis, events) = redis::Redis::open(&config.settings())?;
         let forwarder = Forwarder::new(config, listen, metrics);
-        let relay = Relay::new(config, ids, redis, Arc::clone(&hub), forwarder);
+        let relay = Relay::new(config, (ids, stopper), redis, Arc::clone(&hub), forwarder);
         let hearing = Hearing::new(Arc::clone(&relay), events);
+        let changes = Arc::clone(&relay.peers.changes);
         let bus = Bus::Redis(relay);
-        Ok((Arc::new(Self { hub, bus }), Some(hearing)))
+        let shared = Self {
+            hub,
+            bus,
+            changes,
+            surveys,
+        };
+        Ok((Arc::new(shared), Some(hearing)))
     }
 
     /// Whether other nodes may be there.
@@ -156,6 +197,23 @@ impl Cluster {
         let mut nodes = vec![relay.node()];
         nodes.extend(relay.peers.alive.lock().nodes().cloned());
         nodes
+    }
+
+    /// How often each other gateway was heard of.
+    pub fn beats(&self) -> Beats {
+        match &self.bus {
+            Bus::Solo => Beats::default(),
+            Bus::Redis(relay) => relay.peers.alive.lock().beats(),
+        }
+    }
+
+    /// Changes when Redis may have lost what this node keeps there, which is to be written again; `None` where there is
+    /// no Redis.
+    pub fn lapses(&self) -> Option<watch::Receiver<u64>> {
+        match &self.bus {
+            Bus::Solo => None,
+            Bus::Redis(relay) => Some(relay.lapses()),
+        }
     }
 
     /// Asks all other servers who is in a room; `None` where there can be none.
@@ -207,7 +265,7 @@ impl Cluster {
     }
 
     /// Sends a packet to everybody in the target on every node. What came of it, where that is known at once; else
-    /// `answer` is sent later.
+    /// `waiter` hears it later.
     ///
     /// # Errors
     /// With the broadcast, when too much waits already.
@@ -215,7 +273,7 @@ impl Cluster {
         &self,
         broadcast: Broadcast,
         origin: Origin,
-        answer: Option<Answer>,
+        waiter: Option<Waiter>,
     ) -> Result<Option<Receipt>, Waiting> {
         match &self.bus {
             Bus::Solo => match self.hub.try_reserve(&broadcast) {
@@ -223,18 +281,18 @@ impl Cluster {
                     self.hub.broadcast(broadcast, reservation, origin);
                     Ok(Some(Receipt::Relayed))
                 }
-                Err(_) => Err(Waiting(Box::new((broadcast, answer)))),
+                Err(_) => Err(Waiting(Box::new((broadcast, waiter)))),
             },
             Bus::Redis(relay) => match relay.try_reserve(&broadcast) {
-                Some(room) => Ok(relay.publish(broadcast, room, origin, answer)),
-                None => Err(Waiting(Box::new((broadcast, answer)))),
+                Some(room) => Ok(relay.publish(broadcast, room, origin, waiter)),
+                None => Err(Waiting(Box::new((broadcast, waiter)))),
             },
         }
     }
 
     /// The same, but waits while too much waits.
     pub async fn broadcast(&self, waiting: Waiting, origin: Origin) -> Option<Receipt> {
-        let (broadcast, answer) = *waiting.0;
+        let (broadcast, waiter) = *waiting.0;
         match &self.bus {
             Bus::Solo => {
                 let reservation = self.hub.reserve(&broadcast).await;
@@ -243,8 +301,44 @@ impl Cluster {
             }
             Bus::Redis(relay) => {
                 let room = relay.reserve(&broadcast).await;
-                relay.publish(broadcast, room, origin, answer)
+                relay.publish(broadcast, room, origin, waiter)
             }
+        }
+    }
+
+    /// The same, and waits until it is known what came of it.
+    pub async fn publish(&self, broadcast: Broadcast, origin: Origin) -> Receipt {
+        let (sender, later) = oneshot::channel();
+        let known = match self.try_broadcast(broadcast, origin, Some(Waiter::Task(sender))) {
+            Ok(known) => known,
+            Err(waiting) => self.broadcast(waiting, origin).await,
+        };
+        match known {
+            Some(receipt) => receipt,
+            None => later.await.unwrap_or(Receipt::Unavailable), // the relay ends with the node
+        }
+    }
+
+    /// Sends a packet to everybody in the target on this node, whatever others are there; waits while too much waits.
+    pub async fn broadcast_here(&self, broadcast: Broadcast, origin: Origin) {
+        let reservation = self.hub.reserve(&broadcast).await;
+        self.hub.broadcast(broadcast, reservation, origin);
+    }
+
+    /// Whether nobody in the cluster has claimed this id lately; from now on somebody has. True without Redis.
+    pub async fn claim_once(&self, id: &str, lives: Duration) -> bool {
+        let Bus::Redis(relay) = &self.bus else {
+            return true;
+        };
+        let value = Bytes::copy_from_slice(relay.run().as_bytes());
+        let claimed = relay.redis.set_nx_px(&relay.routes.once(id), value, lives).await;
+        claimed.unwrap_or(true) // while Redis is away nobody can know
+    }
+
+    /// An id that was claimed may be claimed again.
+    pub async fn forget_once(&self, id: &str) {
+        if let Bus::Redis(relay) = &self.bus {
+            let _ = relay.redis.del(vec![relay.routes.once(id)]).await; // it goes by itself otherwise
         }
     }
 
@@ -266,6 +360,8 @@ impl Cluster {
 
     /// A socket that entered a namespace, or was about to, is gone; it was in these rooms.
     pub fn exit<'a>(&self, namespace: &Name, rooms: impl IntoIterator<Item = &'a str>) {
+        let rooms: Vec<_> = rooms.into_iter().collect();
+        self.changes.of_rooms(namespace, rooms.iter().copied());
         if let Bus::Redis(relay) = &self.bus {
             let mut channels = relay.routes.of_namespace(namespace);
             channels.extend(relay.routes.of_rooms(namespace, rooms));
@@ -275,6 +371,7 @@ impl Cluster {
 
     /// A socket is in rooms in which it was not.
     pub fn joined(&self, namespace: &Name, rooms: &[Name]) -> Live {
+        self.changes.of_rooms(namespace, rooms.iter().map(|room| &**room));
         match &self.bus {
             Bus::Redis(relay) if !rooms.is_empty() => {
                 Live(relay.enter(relay.routes.of_rooms(namespace, rooms.iter().map(|room| &**room))))
@@ -285,13 +382,14 @@ impl Cluster {
 
     /// A command is done, its subscriptions are live: who asked to be told is told.
     pub fn done(&self, command: &Command) {
-        if let (Bus::Redis(relay), Some(question)) = (&self.bus, &command.question) {
-            relay.done(&command.namespace, question);
+        if let (Bus::Redis(relay), Some(asker)) = (&self.bus, &command.asker) {
+            relay.done(&command.namespace, asker);
         }
     }
 
     /// A socket is no longer in rooms in which it was.
     pub fn left(&self, namespace: &Name, rooms: &[Name]) {
+        self.changes.of_rooms(namespace, rooms.iter().map(|room| &**room));
         if let Bus::Redis(relay) = &self.bus
             && !rooms.is_empty()
         {

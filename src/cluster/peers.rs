@@ -17,12 +17,14 @@ use tokio::sync::{Notify, watch};
 use tokio::time::MissedTickBehavior;
 use tracing::{debug, error, info, warn};
 
-use super::alive::Alive;
-use super::gossip::{self, Answer, Message, Node, VERSION};
-use super::hearing::Heard;
+use super::alive::{Alive, RETURN_MIN};
+use super::changes::Changes;
+use super::gossip::{self, Answer, Message, Node, Question, VERSION};
+use super::hearing::{Asker, Command, Heard};
 use super::redis::Failure;
 use super::relay::Relay;
 use crate::protocol::ids::{IdGenerator, Sid};
+use crate::wish::Stopper;
 
 /// Heartbeats for which a claim of a tag lasts. One more than others wait, so that nobody who is there loses it.
 const CLAIM_BEATS: u32 = 6;
@@ -43,9 +45,12 @@ const GOODBYE_PATIENCE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Peers {
     ids: Arc<IdGenerator>,
+    /// By which others may wish that this node drains.
+    pub(super) stopper: Stopper,
     heartbeat: Duration,
     started: (Instant, SystemTime),
     pub(super) alive: Mutex<Alive>,
+    pub(super) changes: Arc<Changes>,
     /// Whether another tag may still be taken: no id was made with this one.
     is_nameless: Mutex<bool>,
     /// Whether others have been told of us, and we of them.
@@ -62,16 +67,20 @@ pub(super) struct Peers {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Claim {
     Ours,
+    /// Nobody had it.
+    New,
     Taken,
 }
 
 impl Peers {
-    pub(super) fn new(ids: Arc<IdGenerator>, heartbeat: Duration) -> Self {
+    pub(super) fn new(ids: Arc<IdGenerator>, heartbeat: Duration, stopper: Stopper) -> Self {
         Self {
             ids,
+            stopper,
             heartbeat,
             started: (Instant::now(), SystemTime::now()),
             alive: Mutex::new(Alive::new(heartbeat)),
+            changes: Arc::default(),
             is_nameless: Mutex::new(true),
             introduced: watch::Sender::new(false),
             met: Notify::new(),
@@ -85,6 +94,11 @@ impl Peers {
     /// Whether others have been told of us, and we of them, and the change of that.
     pub(super) fn introduced(&self) -> watch::Receiver<bool> {
         self.introduced.subscribe()
+    }
+
+    /// Time in which whoever is there is heard of.
+    pub(super) fn acquaintance(&self) -> Duration {
+        self.heartbeat * CLAIM_BEATS + RETURN_MIN
     }
 
     /// Whether an id is one of ours.
@@ -192,7 +206,7 @@ impl Relay {
     async fn claim(&self) {
         for _ in 0..TAGS_MAX {
             match self.try_claim().await {
-                Ok(Claim::Ours) => return,
+                Ok(Claim::Ours | Claim::New) => return,
                 Ok(Claim::Taken) if self.renew_tag() => {
                     info!(
                         tag = self.peers.ids.tag(),
@@ -219,7 +233,7 @@ impl Relay {
         let lasts = self.peers.heartbeat * CLAIM_BEATS;
         let value = Bytes::from(serde_json::to_vec(&self.node()).unwrap_or_default());
         if self.redis.set_nx_px(&key, value.clone(), lasts).await? {
-            return Ok(Claim::Ours);
+            return Ok(Claim::New);
         }
         if self.is_ours(self.redis.get(&key).await?.as_deref()) {
             self.redis.set_px(&key, value, lasts).await?;
@@ -230,8 +244,12 @@ impl Relay {
 
     /// Keeps the claim; it is made again where Redis lost it.
     async fn refresh(&self) {
-        match self.try_claim().await {
-            Ok(Claim::Ours) => self.peers.has_conflict.store(false, Ordering::Relaxed),
+        let claim = self.try_claim().await;
+        if claim == Ok(Claim::New) {
+            self.has_lapsed(); // Redis forgot it, or we were away for too long
+        }
+        match claim {
+            Ok(Claim::Ours | Claim::New) => self.peers.has_conflict.store(false, Ordering::Relaxed),
             Ok(Claim::Taken) => self.conflict(),
             Err(failure) => debug!(%failure, "the claim of the node's tag could not be kept"),
         }
@@ -260,6 +278,7 @@ impl Relay {
         }
         let goodbye = async {
             self.flushed().await;
+            self.streams.flushed().await;
             let node = self.node();
             self.tell(&Message::Bye { v: VERSION, node }).await;
             let key = self.routes.claim(&self.peers.ids.tag());
@@ -283,7 +302,11 @@ impl Relay {
         }
         match message {
             Message::Beat { node, .. } if node.run == *self.run() => {
-                let gone = self.peers.alive.lock().echo(Instant::now());
+                let now = Instant::now();
+                if self.peers.alive.lock().was_silent(now) {
+                    self.has_lapsed(); // others may have cleared up after us
+                }
+                let gone = self.peers.alive.lock().echo(now);
                 heard.extend(gone.into_iter().map(|node| self.gone(node, true)));
             }
             Message::Hello { node, .. } if node.run != *self.run() => {
@@ -304,6 +327,15 @@ impl Relay {
             Message::Bye { node, .. } => {
                 let gone = self.peers.alive.lock().left(&node.run);
                 heard.extend(gone.map(|node| self.gone(node, false)));
+            }
+            Message::Ask {
+                run,
+                id,
+                question: Question::Do(order),
+                ..
+            } => {
+                let command = Command::ordered(order, Asker::Gateway(run, id));
+                heard.extend(command.map(|command| Heard::Command(Box::new(command))));
             }
             Message::Ask { run, id, question, .. } if run != *self.run() => {
                 let answer = Message::Answer {
@@ -367,6 +399,7 @@ impl Relay {
         } else {
             info!(node = &*node.tag, run = &*node.run, "a gateway left");
         }
+        self.peers.changes.of_node(&node, is_lost);
         self.asking.gone(&node.run);
         self.forwarder.gone(&node.run);
         Heard::Gone(Box::new(node))

@@ -9,13 +9,13 @@ use std::time::Duration;
 use compact_str::CompactString;
 use tracing::debug;
 
-use super::census::question_of;
-use super::hearing::{Act, Command};
+use super::hearing::{Act, Asker, Command};
 use super::relay::Relay;
+use super::survey::question_of;
 use super::wire::{self, Answer, Ask, Dialect, RemoteSocket, Request, Response};
-use crate::hub::{Broadcast, Described, Except, Name, Rooms, Selection, Target};
+use crate::hub::{Described, Name, Question, Rooms, Selection, Target};
 use crate::metrics::Origin;
-use crate::protocol::{json, socket};
+use crate::protocol::json;
 
 /// Time for clients' answers where the asking server names none, and the longest that we hold a question open.
 const ACKS_TIMEOUT: Duration = Duration::from_secs(5);
@@ -58,8 +58,11 @@ impl Relay {
     }
 
     /// Says that what was asked for is done.
-    pub(super) fn done(&self, namespace: &Name, question: &Request) {
-        self.respond(namespace, question, Answer::Done);
+    pub(super) fn done(&self, namespace: &Name, asker: &Asker) {
+        match asker {
+            Asker::Server(request) => self.respond(namespace, request, Answer::Done),
+            Asker::Gateway(run, id) => self.carried_out(run, *id),
+        }
     }
 
     /// What is to be done; nothing where an old server means one socket that is not here.
@@ -76,7 +79,7 @@ impl Relay {
             target,
             except: who.except.to_vec(),
             act,
-            question: request.id.is_some().then_some(request),
+            asker: request.id.is_some().then(|| Asker::Server(Box::new(request))),
         })
     }
 
@@ -137,22 +140,17 @@ impl Relay {
             return;
         };
         let target = target(&broadcast.rooms);
-        let sockets = self.find(namespace, &target, &broadcast.except);
-        let asked = self.hub.acks().ask(sockets.iter().map(|socket| socket.id.clone()));
-        let count = if asked.is_some() { sockets.len() } else { 0 };
+        let (json, attachments) = (&broadcast.json, &broadcast.attachments);
+        let question = self
+            .hub
+            .question(namespace, &target, &broadcast.except, json, attachments);
+        let count = question.as_ref().map_or(0, |question| question.count);
         self.respond(namespace, &request, Answer::ClientCount(count as u64));
-        let (Some(mut asked), false) = (asked, sockets.is_empty()) else {
+        let Some(Question {
+            broadcast, mut asked, ..
+        }) = question.filter(|_| count > 0)
+        else {
             return;
-        };
-        let attachments = broadcast.attachments.clone().into();
-        let packet = socket::question(namespace, asked.number(), &[&broadcast.json], attachments);
-        let ids = sockets.iter().map(|socket| socket.id.as_str().into());
-        let broadcast = Broadcast {
-            namespace: Name::clone(namespace),
-            target: Rooms::from_list(ids).map_or(Target::Namespace, Target::Rooms), // not empty, as was just seen
-            except: Except::default(),
-            packet,
-            is_volatile: false,
         };
         match self.hub.try_reserve_foreign(&broadcast) {
             Ok(reservation) => self.hub.broadcast(broadcast, reservation, Origin::Cluster),
@@ -217,9 +215,10 @@ fn remote(socket: &Described) -> RemoteSocket {
         id: socket.id.as_str().into(),
         handshake,
         rooms: all_rooms(socket),
-        data: match &socket.facts {
-            Some(facts) if !facts.data.is_empty() => facts.data.clone().into(),
-            _ => "{}".into(),
+        data: if socket.data.is_empty() {
+            "{}".into()
+        } else {
+            socket.data.clone().into()
         },
     }
 }

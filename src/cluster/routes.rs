@@ -62,9 +62,25 @@ impl Routes {
         format!("{}-roomcast:node:{tag}", self.prefix)
     }
 
+    /// How many sockets a user has in a namespace, by node. The length says where the one ends and the other begins.
+    pub(super) fn user(&self, namespace: &str, user: &str) -> String {
+        let length = namespace.len();
+        format!("{}-roomcast:user:{length}:{namespace}:{user}", self.prefix)
+    }
+
+    /// Something else that gateways keep.
+    pub(super) fn own(&self, what: &str, whose: &str) -> String {
+        format!("{}-roomcast:{what}:{whose}", self.prefix)
+    }
+
     /// By what nodes believe each other.
     pub(super) fn secret(&self) -> String {
         format!("{}-roomcast:secret", self.prefix)
+    }
+
+    /// Who has claimed the id of a command.
+    pub(super) fn once(&self, id: &str) -> String {
+        format!("{}-roomcast:once:{id}", self.prefix)
     }
 
     /// What every node hears, whoever is there.
@@ -94,17 +110,22 @@ impl Routes {
             (channels.base(namespace).into(), Purpose::Namespace(name())),
             (channels.request(namespace).into(), Purpose::Requests(name())),
             (channels.sync_request(namespace).into(), Purpose::Requests(name())),
-            (channels.response(namespace).into(), Purpose::Responses(name())),
-            (
-                channels.response_to(namespace, &self.run).into(),
-                Purpose::Responses(name()),
-            ),
         ];
+        lines.extend(self.of_responses(namespace));
         lines.extend(
             self.private_patterns(namespace)
                 .map(|pattern| (pattern, Purpose::Private)),
         );
         lines
+    }
+
+    /// Where Node servers answer about a namespace.
+    pub(super) fn of_responses(&self, namespace: &Name) -> [Line; 2] {
+        let (all, own) = (
+            self.channels.response(namespace),
+            self.channels.response_to(namespace, &self.run),
+        );
+        [all, own].map(|channel| (channel.into(), Purpose::Responses(Name::clone(namespace))))
     }
 
     /// Patterns for the private rooms of our sockets in a namespace.

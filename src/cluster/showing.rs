@@ -21,7 +21,7 @@ impl Relay {
                     in_namespace: self.is_wanted(&self.routes.request(&namespace)),
                 }
             }
-            Question::Unknown => Answer::Unknown,
+            other => self.own_inventory(&other).unwrap_or(Answer::Unknown), // orders are done, not answered
         }
     }
 

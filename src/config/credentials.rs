@@ -8,7 +8,6 @@ use super::Config;
 use super::findings::Findings;
 use crate::backend;
 use crate::http::Secret;
-use crate::socketio::config::Auth;
 use crate::units::Span;
 
 /// Keys shorter than this can be guessed.
@@ -73,7 +72,7 @@ pub(super) fn token(config: &Config, findings: &mut Findings) {
     let readers = config
         .namespace
         .iter()
-        .filter(|namespace| namespace.auth == Auth::Token);
+        .filter(|namespace| namespace.auth.reads_tokens());
     if token.has_keys() && readers.count() == 0 {
         let message = "is not needed: no namespace has `auth = \"token\"`, so that no token is read";
         let key = if !token.secrets.is_empty() {

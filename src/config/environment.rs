@@ -149,8 +149,8 @@ fn variable(path: &str) -> String {
 /// Reads the text of a variable as what its default is.
 fn parse(text: &str, path: &str, default: &Value) -> Result<Value, String> {
     match (path, default) {
-        // These two may be something else than their default is.
-        ("server.listen", _) => Ok(match text.parse() {
+        // These may be something else than their default is.
+        (path, _) if is_one_or_many(path) => Ok(match text.parse() {
             Ok(Value::Array(items)) => Value::Array(items),
             _ => Value::String(text.to_owned()),
         }),
@@ -168,6 +168,11 @@ fn parse(text: &str, path: &str, default: &Value) -> Result<Value, String> {
     }
 }
 
+/// Whether what stands at `path` may be a list or a single item of one.
+fn is_one_or_many(path: &str) -> bool {
+    matches!(path, "server.listen" | "webhook.secret")
+}
+
 fn boolean(text: &str) -> Option<Value> {
     text.parse().map(Value::Boolean).ok()
 }
@@ -178,7 +183,7 @@ fn read_file(file: &str, path: &str, default: &Value) -> Result<Value, String> {
         std::fs::read_to_string(file).map_err(|error| format!("the file that holds it cannot be read: {error}"))?;
     let text = text.strip_suffix('\n').unwrap_or(&text);
     let text = text.strip_suffix('\r').unwrap_or(text);
-    let is_list = default.is_array() || (path == "server.listen" && text.contains('\n'));
+    let is_list = default.is_array() || (is_one_or_many(path) && text.contains('\n'));
     if is_list {
         let items = text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
         Ok(Value::Array(items.map(Value::from).collect()))

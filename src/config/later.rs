@@ -2,29 +2,15 @@
 //! accepted that does nothing.
 
 const TLS: &str = "TLS comes with a later version; until then a proxy in front can do it";
-const LIMIT: &str = "this limit comes with a later version; until then there is none";
-const WEBHOOK: &str = "webhooks come with a later version";
 const RECOVERY: &str = "recovery of missed events comes with a later version";
 const ADMIN_UI: &str = "the admin page comes with a later version";
-const STREAM: &str = "streams come with a later version";
 
 /// Sections and keys of later versions.
-const SETTINGS: [(&str, &str); 7] = [
+const SETTINGS: [(&str, &str); 4] = [
     ("server.tls", TLS),
-    ("limits.sockets_per_user", LIMIT),
-    ("webhook", WEBHOOK),
     ("recovery", RECOVERY),
     ("admin.tls", TLS),
     ("admin_ui", ADMIN_UI),
-    ("namespace.event.stream", STREAM),
-];
-
-/// Values of later versions, for keys of this one.
-const VALUES: [(&str, &str, &str); 4] = [
-    ("namespace.otherwise", "webhook", WEBHOOK),
-    ("namespace.auth", "webhook", WEBHOOK),
-    ("namespace.event.action", "webhook", WEBHOOK),
-    ("namespace.event.action", "stream", STREAM),
 ];
 
 /// Why the setting at `path` (`server.tls.cert`, `namespace.stamp`) is not there yet, if it will be.
@@ -36,14 +22,6 @@ pub(super) fn setting(path: &str) -> Option<&'static str> {
     SETTINGS.iter().find(|(name, _)| named(name)).map(|(_, reason)| *reason)
 }
 
-/// Why `value` is not possible yet at `path`, if it will be.
-pub(super) fn value(path: &str, value: &str) -> Option<&'static str> {
-    VALUES
-        .iter()
-        .find(|(name, word, _)| *name == path && *word == value)
-        .map(|(_, _, reason)| *reason)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -53,17 +31,14 @@ mod tests {
         for (path, expected) in [
             ("cluster.listen", None),
             ("token", None),
-            ("webhook", Some(WEBHOOK)),
+            ("webhook.url", None),
             ("cluster.redis", None),
             ("server.tls.cert", Some(TLS)),
-            ("namespace.event.stream", Some(STREAM)),
             ("clusters.redis", None),
             ("server.listen", None),
             ("namespace", None),
         ] {
             assert_eq!(setting(path), expected, "{path}");
         }
-        assert_eq!(value("namespace.otherwise", "webhook"), Some(WEBHOOK));
-        assert_eq!(value("namespace.otherwise", "drop"), None);
     }
 }

@@ -17,9 +17,11 @@ mod findings;
 pub(crate) mod fuzzing;
 mod later;
 mod layers;
+mod namespaces;
 mod reference;
 mod screen;
 mod validate;
+mod webhook;
 
 pub use findings::Problems;
 pub use layers::{Flag, Sources};
@@ -43,6 +45,8 @@ pub struct Config {
     pub drain: drain::Config,
     /// Whose tokens are believed.
     pub token: backend::Config,
+    /// Where the application is asked and told.
+    pub webhook: backend::webhook::Config,
     /// The operator's port.
     pub admin: ops::admin::Config,
     /// Logs.
@@ -128,6 +132,7 @@ fn assemble(layers: &Layers, reference: &Reference, mut findings: Findings) -> R
         cluster: section.read("cluster"),
         drain: section.read("drain"),
         token: section.read("token"),
+        webhook: section.read("webhook"),
         admin: section.read("admin"),
         log: section.read("log"),
         namespace: if is_open { vec![Namespace::open()] } else { namespace },

@@ -8,7 +8,14 @@ use crate::socketio::config::{ActionName, EventRule, Namespace};
 pub(super) const TEXT: &str = include_str!("../../config/roomcast.toml");
 
 /// Settings whose values are never printed.
-const SECRETS: [&str; 4] = ["admin.keys", "cluster.redis", "cluster.secret", "token.secrets"];
+const SECRETS: [&str; 6] = [
+    "admin.keys",
+    "cluster.redis",
+    "cluster.secret",
+    "token.secrets",
+    "webhook.secret",
+    "webhook.url",
+];
 
 /// The longest distance at which a name still counts as a slip of another one.
 const SLIP_MAX: usize = 3;
@@ -31,6 +38,7 @@ impl Reference {
             action: ActionName::Drop,
             to: "namespace".into(),
             echo: false,
+            stream: String::new(),
         };
         Self {
             sections: TEXT.parse().expect("a test reads the reference"),

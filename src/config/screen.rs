@@ -91,7 +91,6 @@ fn namespaces(value: Value, reference: &Reference, findings: &mut Findings, plac
     for (index, mut keys) in blocks.into_iter().enumerate() {
         let path = format!("namespace.{index}");
         let events = keys.remove("event");
-        one_auth(&mut keys, &path, findings, place);
         let known_keys = &reference.namespace;
         screen_block("namespace", &path, &mut keys, known_keys, findings, place);
         if let Some(events) = events {
@@ -110,32 +109,6 @@ fn namespaces(value: Value, reference: &Reference, findings: &mut Findings, plac
         known.push(Value::Table(keys));
     }
     Some(known)
-}
-
-/// Leaves one way of authentication as what it is, without the list around it.
-fn one_auth(keys: &mut Table, path: &str, findings: &mut Findings, place: Place<'_>) {
-    let Some(Value::Array(ways)) = keys.get("auth") else {
-        return;
-    };
-    let path = format!("{path}.auth");
-    let one = match ways.as_slice() {
-        [way @ Value::String(_)] => Some(way.clone()),
-        ways => {
-            let later = ways
-                .iter()
-                .find_map(|way| later::value("namespace.auth", way.as_str()?));
-            let message = match later {
-                Some(reason) => format!("\"webhook\": {reason}"),
-                None => "must be \"none\", \"token\" or [\"token\"]".to_owned(),
-            };
-            findings.error_in(place(&path), path, message);
-            None
-        }
-    };
-    match one {
-        Some(way) => drop(keys.insert("auth".to_owned(), way)),
-        None => drop(keys.remove("auth")),
-    }
 }
 
 /// The tables of `[[name]]`, or nothing when it is something else.
@@ -161,16 +134,13 @@ fn blocks(name: &str, path: &str, value: Value, findings: &mut Findings, place: 
     tables
 }
 
-/// Leaves the known keys of one block in it, and of their values those of this version.
+/// Leaves the known keys of one block in it.
 fn screen_block(name: &str, path: &str, keys: &mut Table, known: &Table, findings: &mut Findings, place: Place<'_>) {
-    keys.retain(|key, value| {
+    keys.retain(|key, _| {
         let general = format!("{name}.{key}");
         let path = format!("{path}.{key}");
-        let reason = later::setting(&general).or_else(|| later::value(&general, value.as_str()?));
-        if let Some(reason) = reason {
-            // The value is what waits, so it belongs into the message.
-            let shown = value.as_str().map_or_else(String::new, |word| format!("\"{word}\": "));
-            findings.error_in(place(&path), path, format!("{shown}{reason}"));
+        if let Some(reason) = later::setting(&general) {
+            findings.error_in(place(&path), path, reason.to_owned());
             return false;
         }
         if !known.contains_key(key) {

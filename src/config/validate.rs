@@ -11,10 +11,12 @@ use super::Config;
 use super::address::{Address, address, check_origin, networked, not_a_network, reachable};
 use super::credentials::{keys, secret, token};
 use super::findings::Findings;
+use super::namespaces::namespaces;
+use super::webhook::webhook;
 use crate::cluster::config::Mode;
 use crate::cluster::redis;
 use crate::proxies;
-use crate::socketio::config::{ActionName, Auth, EventRule, Namespace};
+use crate::socketio::config::Auth;
 use crate::units::Span;
 
 /// Below this no handshake fits.
@@ -26,12 +28,6 @@ const HEARTBEAT_MS_MAX: u128 = i32::MAX as u128;
 /// Below this, other nodes look dead that are only busy.
 const CLUSTER_SPAN_MIN: Duration = Duration::from_millis(100);
 
-/// Longest name of a namespace.
-const NAMESPACE_BYTES_MAX: usize = 128;
-
-/// Longest name of an event.
-const EVENT_BYTES_MAX: usize = 256;
-
 /// Reports everything in `config` that cannot work, and what looks like a mistake.
 pub(super) fn validate(config: &Config, findings: &mut Findings) {
     server(config, findings);
@@ -40,6 +36,7 @@ pub(super) fn validate(config: &Config, findings: &mut Findings) {
     cluster(config, findings);
     drain(config, findings);
     token(config, findings);
+    webhook(config, findings);
     admin(config, findings);
     namespaces(config, findings);
 }
@@ -188,6 +185,10 @@ fn limits(config: &Config, findings: &mut Findings) {
         let message = "does nothing without events_per_second".to_owned();
         findings.conflict("limits.events_burst", &["limits.events_per_second"], message);
     }
+    if config.limits.sockets_per_user > 0 && config.namespace.iter().all(|namespace| namespace.auth == Auth::None) {
+        let message = "does nothing: users come with tokens and from the webhook, by `auth`";
+        findings.warning("limits.sockets_per_user", message);
+    }
 }
 
 fn drain(config: &Config, findings: &mut Findings) {
@@ -223,133 +224,4 @@ fn admin(config: &Config, findings: &mut Findings) {
         }
     }
     keys("admin.keys", "key", &admin.keys, findings);
-}
-
-fn namespaces(config: &Config, findings: &mut Findings) {
-    for (index, namespace) in config.namespace.iter().enumerate() {
-        let path = format!("namespace.{index}");
-        let name = &namespace.name;
-        if let Err(message) = check_namespace_name(name) {
-            findings.error(format!("{path}.name"), message);
-        }
-        let mut earlier = config.namespace[..index].iter();
-        if let Some(first) = earlier.position(|earlier| earlier.name == *name) {
-            let message = format!("\"{name}\" is there twice");
-            let (own, other) = (format!("{path}.name"), format!("namespace.{first}.name"));
-            findings.conflict(&own, &[&other], message);
-        }
-        if namespace.auth == Auth::Token && !config.token.has_keys() {
-            let message = "\"token\" needs a key to believe tokens by: token.secrets, token.public_keys or token.jwks";
-            let others = ["token.secrets", "token.public_keys", "token.jwks"];
-            findings.conflict(&format!("{path}.auth"), &others, message);
-        }
-        for (key, list) in [
-            ("rooms", &namespace.rooms),
-            ("join", &namespace.join),
-            ("publish", &namespace.publish),
-        ] {
-            for entry in list {
-                check_entry(&format!("{path}.{key}"), entry, namespace.auth, findings);
-            }
-        }
-        for room in &namespace.rooms {
-            check_room_length(&format!("{path}.rooms"), room, config, findings);
-        }
-        rules(config, namespace, &path, findings);
-    }
-}
-
-fn check_namespace_name(name: &str) -> Result<(), String> {
-    if !name.starts_with('/') {
-        return Err(format!("\"{name}\" must begin with a slash"));
-    }
-    if name.len() > NAMESPACE_BYTES_MAX {
-        return Err(format!("\"{name}\" is longer than {NAMESPACE_BYTES_MAX} bytes"));
-    }
-    // The comma ends a namespace's name on the wire.
-    if name.contains(',') {
-        return Err(format!("\"{name}\" must not contain a comma"));
-    }
-    Ok(())
-}
-
-/// Checks a room's name or pattern and the placeholders in it.
-fn check_entry(path: &str, entry: &str, auth: Auth, findings: &mut Findings) {
-    if entry.is_empty() {
-        findings.error(path, "has an empty entry");
-    }
-    let mut rest = entry;
-    while let Some((_, after)) = rest.split_once('{') {
-        let Some((placeholder, after)) = after.split_once('}') else {
-            break;
-        };
-        match placeholder {
-            "socket" | "namespace" => {}
-            "user" if auth != Auth::None => {}
-            "user" => {
-                let message = format!("\"{entry}\" is skipped: users come with tokens, by `auth = \"token\"`");
-                findings.warning(path, message);
-            }
-            _ => {
-                let message = format!(
-                    "\"{entry}\" has the unknown placeholder `{{{placeholder}}}`: \
-                     there are `{{socket}}`, `{{namespace}}` and `{{user}}`"
-                );
-                findings.error(path, message);
-            }
-        }
-        rest = after;
-    }
-}
-
-fn check_room_length(path: &str, room: &str, config: &Config, findings: &mut Findings) {
-    let bytes_max = config.limits.room_name_bytes;
-    if bytes_max > 0 && room.len() > bytes_max {
-        let message = format!("\"{room}\" is longer than limits.room_name_bytes, {bytes_max}");
-        findings.conflict(path, &["limits.room_name_bytes"], message);
-    }
-}
-
-fn rules(config: &Config, namespace: &Namespace, path: &str, findings: &mut Findings) {
-    for (index, rule) in namespace.event.iter().enumerate() {
-        let path = format!("{path}.event.{index}");
-        if rule.name.is_empty() {
-            findings.error(format!("{path}.name"), "is empty");
-        } else if rule.name.len() > EVENT_BYTES_MAX {
-            let message = format!("is longer than {EVENT_BYTES_MAX} bytes");
-            findings.error(format!("{path}.name"), message);
-        }
-        let mut earlier = namespace.event[..index].iter();
-        if let Some(first) = earlier.find(|first| first.name == rule.name || first.name == "*") {
-            let message = format!("never matches: the rule \"{}\" before it does", first.name);
-            findings.warning(format!("{path}.name"), message);
-        }
-        check_action(config, rule, &path, findings);
-    }
-}
-
-/// Checks that a rule says nothing that its action does not read.
-fn check_action(config: &Config, rule: &EventRule, path: &str, findings: &mut Findings) {
-    let action = rule.action;
-    let is_broadcast = action == ActionName::Broadcast;
-    if rule.echo && !is_broadcast && action != ActionName::Publish {
-        let message = "is read by the actions \"broadcast\" and \"publish\" alone";
-        findings.conflict(&format!("{path}.echo"), &[&format!("{path}.action")], message);
-    }
-    let to = &rule.to;
-    let to_path = format!("{path}.to");
-    if !is_broadcast && to != "namespace" {
-        let message = format!("\"{to}\" is read by the action \"broadcast\" alone");
-        findings.conflict(&to_path, &[&format!("{path}.action")], message);
-        return;
-    }
-    match to.strip_prefix("room:") {
-        Some("") => findings.error(to_path, "\"room:\" must name a room"),
-        Some(room) => check_room_length(&to_path, room, config, findings),
-        None if to == "namespace" || to == "rooms" => {}
-        None => {
-            let message = format!("\"{to}\" is none of \"namespace\", \"rooms\", \"room:NAME\"");
-            findings.error(to_path, message);
-        }
-    }
 }

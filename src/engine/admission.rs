@@ -132,6 +132,7 @@ mod tests {
         let limits = limits::Config {
             connections: 0,
             connections_per_ip,
+            sockets_per_user: 0,
             handshakes_per_second,
             events_per_second: 0,
             events_burst: 0,

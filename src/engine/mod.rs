@@ -106,8 +106,8 @@ impl Engine {
 
     /// Keeps a record of each session's handshake, with these of its headers.
     #[must_use]
-    pub fn recording(mut self, headers: Vec<HeaderName>) -> Self {
-        self.recorded = Some(headers.into());
+    pub fn recording(mut self, headers: Box<[HeaderName]>) -> Self {
+        self.recorded = Some(headers);
         self
     }
 

@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use crate::http::Lease;
-use crate::metrics::Tally;
+use crate::metrics::{Tally, Transport};
 use crate::protocol::encoded::{Encoded, WebSocketForm};
 use crate::protocol::ids::Sid;
 use crate::reason::Reason;
@@ -211,6 +211,15 @@ impl Outbox {
     /// Bytes that wait.
     pub fn bytes(&self) -> usize {
         self.state.lock().bytes
+    }
+
+    /// How packets leave from here at the moment.
+    pub fn transport(&self) -> Transport {
+        if self.socket().is_some() {
+            Transport::WebSocket
+        } else {
+            Transport::Polling
+        }
     }
 
     /// The session's WebSocket, once it has one.

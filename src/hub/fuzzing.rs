@@ -119,6 +119,8 @@ impl Model<'_> {
             alias: alias.as_ref(),
             rooms: &compact(&rooms),
             user: None,
+            source: Source::nowhere(),
+            data: Box::default(),
             facts: None,
         };
         let connect = Arc::new(Encoded::text(&["4connect"]));

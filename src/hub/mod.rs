@@ -12,12 +12,14 @@ mod acks;
 mod delivery;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod listing;
 mod shard;
 mod target;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use bytes::Bytes;
 use compact_str::CompactString;
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -25,12 +27,13 @@ use tokio::task::JoinHandle;
 
 pub use acks::{Acks, Asked, Reply};
 pub use delivery::{UNITS_MAX, units};
-pub use shard::{Described, Facts, Kick, Member, Moved, MovedSocket, NewSocket};
-pub use target::{Broadcast, Except, Rooms, Sender, Target};
+pub use shard::{Described, Facts, Kick, Listed, Member, Moved, MovedSocket, NewSocket, Source, Wanted};
+pub use target::{Broadcast, Except, Rooms, Sender, Target, is_reserved, user_room};
 
 use crate::metrics::{Metrics, Origin, Tally};
 use crate::protocol::encoded::Encoded;
 use crate::protocol::ids::SocketId;
+use crate::protocol::socket;
 use delivery::Queued;
 use shard::Shard;
 pub use target::Selection;
@@ -61,6 +64,17 @@ pub struct Reservation(#[expect(dead_code, reason = "held for what its end gives
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("too much waits to be delivered")]
 pub struct Full;
+
+/// An event that some sockets are to answer.
+#[derive(Debug)]
+pub struct Question {
+    /// The event; not to be sent where nobody is to answer.
+    pub broadcast: Broadcast,
+    /// How many are to answer.
+    pub count: usize,
+    /// The answers.
+    pub asked: Asked,
+}
 
 /// The part of the hub that a session belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,9 +196,19 @@ impl Hub {
         self.each_shard(|id, shard, found| shard.describe(id, selection, found))
     }
 
-    /// Replaces what the application keeps with a socket, where others may ask for it.
-    pub fn set_data(&self, key: SocketKey, data: Box<str>) {
-        self.shard(key).set_data(key.slot, data);
+    /// What the application keeps with a socket, as JSON; empty for nothing, and where the socket is gone.
+    pub fn data(&self, key: SocketKey, id: &SocketId) -> Box<str> {
+        self.shard(key).data(key.slot, id)
+    }
+
+    /// Replaces what the application keeps with a socket.
+    pub fn set_data(&self, key: SocketKey, id: &SocketId, data: Box<str>) {
+        self.shard(key).set_data(key.slot, id, data);
+    }
+
+    /// How many sockets of a user are in a namespace here.
+    pub fn sockets_of(&self, namespace: &str, user: &str) -> usize {
+        self.shards.iter().map(|shard| shard.sockets_of(namespace, user)).sum()
     }
 
     /// Sends a packet to one socket, if it is still the one of this id.
@@ -194,6 +218,36 @@ impl Hub {
             outbox.flush(&mut tally);
         }
         self.metrics.sent(&tally);
+    }
+
+    /// An event that everybody in a target is to answer; `None` where too many such questions are open.
+    pub fn question(
+        &self,
+        namespace: &Name,
+        target: &Target,
+        except: &[CompactString],
+        json: &str,
+        attachments: &[Bytes],
+    ) -> Option<Question> {
+        let sockets = self.describe(&Selection {
+            namespace,
+            target,
+            except,
+        });
+        let asked = self.acks.ask(sockets.iter().map(|socket| socket.id.clone()))?;
+        let ids = sockets.iter().map(|socket| socket.id.as_str().into());
+        let broadcast = Broadcast {
+            namespace: Name::clone(namespace),
+            target: Rooms::from_list(ids).map_or(Target::Namespace, Target::Rooms), // for nobody, it is not sent
+            except: Except::default(),
+            packet: socket::question(namespace, asked.number(), &[json], attachments.into()),
+            is_volatile: false,
+        };
+        Some(Question {
+            broadcast,
+            count: sockets.len(),
+            asked,
+        })
     }
 
     /// Answers that clients owe.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use compact_str::CompactString;
+use compact_str::{CompactString, format_compact};
 use smallvec::{SmallVec, smallvec};
 
 use super::{Name, SocketKey};
@@ -12,6 +12,25 @@ use crate::protocol::ids::SocketId;
 /// Rooms, at least one: an empty list would mean everybody on the wires of others, and never does here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rooms(SmallVec<[CompactString; 1]>);
+
+/// How the name of a user's room begins: no client, and no other server, can make one of this name.
+const USER_ROOM: &str = "\0user:";
+
+/// The room in which all sockets of a user are by themselves, on every gateway. Nobody can join or leave it, and it is no
+/// room anywhere else.
+pub fn user_room(user: &str) -> CompactString {
+    format_compact!("{USER_ROOM}{user}")
+}
+
+/// Whose room this is, if it is a user's.
+pub(super) fn user_of(room: &str) -> Option<&str> {
+    room.strip_prefix(USER_ROOM)
+}
+
+/// Whether names of rooms like this one are not for others to use.
+pub fn is_reserved(room: &str) -> bool {
+    room.starts_with('\0')
+}
 
 /// The sockets of a namespace that a packet is for.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,8 +3,10 @@
 //! The only place that knows the metrics crate. All series of a closed set are there from the start, at 0; no label is
 //! ever made from what a client sends. Nothing is global: a process may run several gateways.
 
+mod api;
 mod labels;
 mod relay;
+mod webhooks;
 
 use std::time::Duration;
 
@@ -14,10 +16,13 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
+pub use api::{Api, ApiRoute};
 pub use labels::{
-    Action, Forwarded, Handshake, Limit, Origin, Publisher, Question, Questioned, Refusal, Transport, Upgrade,
+    Action, Forwarded, Handshake, Limit, Origin, Publisher, Question, Questioned, Refusal, Transport, Upgrade, Webhook,
+    WebhookFailure,
 };
 pub use relay::Relay;
+pub use webhooks::Webhooks;
 
 use crate::protocol::{PacketType, Version};
 use crate::reason::Reason;
@@ -77,6 +82,10 @@ pub struct Metrics {
     pub draining: IntGauge,
     /// The way through Redis.
     pub relay: Relay,
+    /// Calls to the application.
+    pub webhooks: Webhooks,
+    /// The HTTP API.
+    pub api: Api,
 }
 
 impl Metrics {
@@ -88,12 +97,7 @@ impl Metrics {
         let registry = Registry::new();
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
         let new = Registrar(&registry);
-        let version = [env!("CARGO_PKG_VERSION")];
-        gauges(
-            new.gauge_vec("build_info", "The version that runs", &["version"])?,
-            &version,
-        )[0]
-        .set(1);
+        new.build_info()?;
         let (connections, handshakes) = new.connections_and_handshakes()?;
         let kinds: Vec<_> = PacketType::ALL.iter().map(|kind| kind.as_str()).collect();
         let reasons: Vec<_> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
@@ -152,6 +156,8 @@ impl Metrics {
             event_duration: new.event_duration()?,
             draining: new.gauge("draining", "1 while the node drains")?,
             relay: Relay::new(&new)?,
+            webhooks: Webhooks::new(&new)?,
+            api: Api::new(&new)?,
             registry,
         };
         Ok(metrics)
@@ -296,6 +302,12 @@ impl Registrar<'_> {
         Ok((connections, handshakes))
     }
 
+    fn build_info(&self) -> Result<(), prometheus::Error> {
+        let info = self.gauge_vec("build_info", "The version that runs", &["version"])?;
+        info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        Ok(())
+    }
+
     fn event_duration(&self) -> Result<Vec<Histogram>, prometheus::Error> {
         let opts = HistogramOpts::new(
             "roomcast_event_duration_seconds",
@@ -359,6 +371,8 @@ mod tests {
             "roomcast_packets_sent_total{type=\"connect_error\"} 0",
             "roomcast_event_duration_seconds_count{action=\"publish\"} 0",
             "roomcast_broadcasts_total{origin=\"client\"} 0",
+            "roomcast_webhook_duration_seconds_count{type=\"room.occupied\"} 0",
+            "roomcast_webhook_failures_total{reason=\"circuit_open\",type=\"node.lost\"} 0",
             "process_open_fds",
         ] {
             assert!(text.contains(line), "{line}\n{text}");
@@ -367,6 +381,9 @@ mod tests {
 
     #[test]
     fn numbers_of_enums_are_their_places_in_the_families() {
+        for (index, route) in ApiRoute::ALL.iter().enumerate() {
+            assert_eq!(*route as usize, index);
+        }
         for (index, reason) in Reason::ALL.iter().enumerate() {
             assert_eq!(*reason as usize, index);
         }

@@ -1,13 +1,15 @@
-//! The admin listener: health and metrics, apart from the clients' port.
+//! The admin listener: health, metrics and the API, apart from the clients' port.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
+use hyper::header::{ALLOW, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::api::Api;
 use super::health::Health;
 use crate::engine::Engine;
 use crate::http::{self, Body, Secret};
@@ -30,8 +32,6 @@ pub struct Config {
 pub struct Admin {
     /// The node's ids, whose tag is its name.
     pub ids: Arc<IdGenerator>,
-    /// Keys for everything but health and metrics.
-    pub keys: Vec<Secret>,
     /// Readiness.
     pub health: Arc<Health>,
     /// The numbers.
@@ -40,33 +40,27 @@ pub struct Admin {
     pub hub: Arc<Hub>,
     /// Where sessions are counted.
     pub engine: Arc<Engine>,
+    /// Everything that needs a key.
+    pub api: Api,
 }
 
 impl Admin {
-    /// Answers a request.
-    pub fn respond(&self, request: &Request<Incoming>) -> Response<Body> {
+    /// Answers a request of `peer`; `None` for a Unix socket.
+    pub async fn respond(&self, request: Request<Incoming>, peer: Option<IpAddr>) -> Response<Body> {
         let path = request.uri().path();
-        let is_public = matches!(path, "/livez" | "/readyz" | "/metrics");
-        if !is_public && !self.has_key(request) {
-            let mut response = error(StatusCode::UNAUTHORIZED, "unauthorized", "a bearer key is needed");
-            response
-                .headers_mut()
-                .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-            return response;
-        }
-        if !is_public {
-            return error(
-                StatusCode::NOT_FOUND,
-                "not_found",
-                "there are /livez, /readyz and /metrics",
-            );
+        if !matches!(path, "/livez" | "/readyz" | "/metrics") {
+            return Box::pin(self.api.respond(request, peer)).await; // its room would be in every client's connection
         }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            return error(
+            let mut response = error(
                 StatusCode::METHOD_NOT_ALLOWED,
                 "method_not_allowed",
                 "only GET and HEAD are answered",
             );
+            response
+                .headers_mut()
+                .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return response;
         }
         self.health.respond(path, true).unwrap_or_else(|| self.exposition())
     }
@@ -89,14 +83,6 @@ impl Admin {
                 )
             }
         }
-    }
-
-    fn has_key(&self, request: &Request<Incoming>) -> bool {
-        let shown = request
-            .headers()
-            .get(AUTHORIZATION)
-            .and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
-        self.keys.is_empty() || shown.is_some_and(|shown| self.keys.iter().any(|key| key.matches(shown)))
     }
 }
 

@@ -245,14 +245,15 @@ pub fn connect(namespace: &str, sid: Option<&str>) -> Arc<Encoded> {
     }
 }
 
-/// Refuses a client: an object with the message for v5, the message alone for v4.
-pub fn connect_error(namespace: &str, message: &str, object: bool) -> Arc<Encoded> {
+/// Refuses a client: an object with the message for v5, the message alone for v4, which gets an object too where there
+/// is data, as JSON, to go with the message.
+pub fn connect_error(namespace: &str, message: &str, data: Option<&str>, object: bool) -> Arc<Encoded> {
     let mut text = String::new();
     json::write_string(&mut text, message);
-    let json: &[&str] = if object {
-        &["{\"message\":", &text, "}"]
-    } else {
-        &[&text]
+    let json: &[&str] = match data {
+        Some(data) => &["{\"message\":", &text, ",\"data\":", data, "}"],
+        None if object => &["{\"message\":", &text, "}"],
+        None => &[&text],
     };
     packet(["44", ""], namespace, "", json, Box::default())
 }
@@ -490,10 +491,14 @@ mod tests {
             (connect("/", Some("abc")), "40{\"sid\":\"abc\"}"),
             (connect("/chat", None), "40/chat,"),
             (
-                connect_error("/chat", "no \"way\"", true),
+                connect_error("/chat", "no \"way\"", None, true),
                 "44/chat,{\"message\":\"no \\\"way\\\"\"}",
             ),
-            (connect_error("/", "no", false), "44\"no\""),
+            (connect_error("/", "no", None, false), "44\"no\""),
+            (
+                connect_error("/", "no", Some("[1.10]"), false),
+                "44{\"message\":\"no\",\"data\":[1.10]}",
+            ),
         ] {
             assert_eq!(packet.packet(), expected);
         }

@@ -2,6 +2,7 @@
 
 mod accept;
 mod bundle;
+mod compose;
 mod config;
 mod connection;
 #[cfg(any(test, fuzzing))]
@@ -28,9 +29,10 @@ pub use listener::UNIX_PREFIX;
 use listener::{Listener, SocketFile, nowhere};
 use parts::Parts;
 
+use crate::drain::Drain;
 pub use crate::drain::Ended;
-use crate::drain::{Drain, Wish};
 use crate::ops::demo;
+pub use crate::wish::Stopper;
 
 /// Why a gateway could not run.
 #[derive(Debug, thiserror::Error)]
@@ -59,43 +61,6 @@ pub struct Server {
     peers: Option<Listener>,
     files: Vec<SocketFile>,
     parts: Arc<Parts>,
-    wish: watch::Sender<Wish>,
-}
-
-/// Tells a running server what is wished of it.
-#[derive(Clone, Debug)]
-pub struct Stopper(watch::Sender<Wish>);
-
-impl Stopper {
-    /// Drains and stays; a server that is about to stop goes on with that.
-    pub fn drain(&self) {
-        self.change(|wish| *wish == Wish::Serve, Wish::Drain);
-    }
-
-    /// Serves again, unless the server is about to stop.
-    pub fn resume(&self) {
-        self.change(|wish| *wish == Wish::Drain, Wish::Serve);
-    }
-
-    /// Drains and stops, as the first signal does.
-    pub fn stop(&self) {
-        self.change(|wish| *wish < Wish::Leave, Wish::Leave);
-    }
-
-    /// Stops at once, as the second signal does.
-    pub fn stop_now(&self) {
-        self.change(|_| true, Wish::LeaveNow);
-    }
-
-    fn change(&self, applies: impl FnOnce(&Wish) -> bool, to: Wish) {
-        self.0.send_if_modified(|wish| {
-            let applies = applies(wish);
-            if applies {
-                *wish = to;
-            }
-            applies
-        });
-    }
 }
 
 /// Runs a gateway until a signal ends it.
@@ -175,7 +140,6 @@ impl Server {
             peers,
             files,
             parts,
-            wish: watch::Sender::default(),
         };
         if let Some(url) = server.parts.demo.as_ref().and_then(|_| demo::url(server.client_addr())) {
             info!("the demo page is at {url}");
@@ -200,7 +164,7 @@ impl Server {
 
     /// A handle that stops this server.
     pub fn stopper(&self) -> Stopper {
-        Stopper(self.wish.clone())
+        self.parts.stopper.clone()
     }
 
     /// Serves until it is stopped, and drained.
@@ -212,7 +176,6 @@ impl Server {
             peers,
             files,
             parts,
-            wish,
         } = self;
         let closing = watch::Sender::new(false);
         let ports = clients.into_iter().map(|listener| (listener, Port::Clients));
@@ -230,8 +193,9 @@ impl Server {
             cluster: Arc::clone(&parts.cluster),
             health: Arc::clone(&parts.health),
             metrics: Arc::clone(&parts.admin.metrics),
+            webhooks: parts.webhooks.clone(),
         };
-        let ended = drain.run(&mut wish.subscribe()).await;
+        let ended = drain.run(&mut parts.stopper.wishes()).await;
         listeners.shutdown().await;
         closing.send_replace(true);
         if ended == Ended::Clean {
@@ -240,6 +204,9 @@ impl Server {
                 () = drain.let_go_of_the_last() => {}
                 () = tokio::time::sleep(LAST_ANSWERS) => {}
             }
+        }
+        if let Some(webhooks) = &parts.webhooks {
+            webhooks.close();
         }
         parts.cluster.leave().await;
         info!(clean = ended == Ended::Clean, "stopped");

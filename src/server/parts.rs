@@ -1,37 +1,29 @@
-//! What requests are answered from: all parts of a gateway, built and joined.
+//! What requests are answered from: all parts of a gateway, and the ways to them.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use hyper::body::Incoming;
-use hyper::header::{HOST, HeaderName};
+use hyper::header::HOST;
 use hyper::{Method, Request, Response, StatusCode};
-use tokio::sync::watch;
 use tracing::{Instrument as _, info_span};
 
 use super::bundle::Bundle;
-use super::config::{Auto, Demo};
+use super::compose::Task;
 use super::connection::{Complaints, Port};
-use super::{ServeError, unavailable};
-use crate::backend::Tokens;
-use crate::cluster::{Client, Cluster, Hearing, Owner, Unreachable, Way};
+use crate::backend::webhook::Webhooks;
+use crate::cluster::{Client, Cluster, Owner, Unreachable, Way};
 use crate::engine::{self, Engine, Peer, Query};
 use crate::http::{self, Body, Lease};
-use crate::hub::Hub;
-use crate::limits;
-use crate::metrics::{Forwarded, Limit, Metrics};
+use crate::metrics::{Forwarded, Limit};
 use crate::ops::admin::Admin;
 use crate::ops::demo;
 use crate::ops::health::Health;
-use crate::protocol::ids::{IdGenerator, Sid};
+use crate::protocol::ids::Sid;
 use crate::proxies::{Hop, Proxies};
-use crate::socketio::config::Auth;
 use crate::socketio::{self, SocketIo};
 use crate::stream::Stream;
-
-/// Headers of handshakes that other servers may ask for.
-const RECORDED_HEADERS: [&str; 3] = ["cookie", "user-agent", "x-request-id"];
+use crate::wish::Stopper;
 
 /// What a client over the limit gets before its connection is closed.
 const FULL: &[u8] =
@@ -55,86 +47,14 @@ pub(super) struct Parts {
     pub(super) engine: Arc<Engine>,
     pub(super) cluster: Arc<Cluster>,
     pub(super) socketio: Arc<SocketIo>,
+    pub(super) webhooks: Option<Arc<Webhooks>>,
+    /// Tells the application of rooms and gateways, where it wants to know.
+    pub(super) _teller: Option<Task>,
     pub(super) admin: Admin,
+    pub(super) stopper: Stopper,
 }
 
 impl Parts {
-    /// `listen` is where other gateways pass requests on to this one, where there may be any.
-    pub(super) fn new(
-        config: &crate::config::Config,
-        connections_max: usize,
-        listen: SocketAddr,
-    ) -> Result<Self, ServeError> {
-        let namespaces: Vec<_> = config
-            .namespace
-            .iter()
-            .map(|namespace| namespace.name.as_str())
-            .collect();
-        let metrics = Arc::new(Metrics::new(&namespaces).map_err(unavailable("the metrics cannot be set up"))?);
-        let ids = Arc::new(IdGenerator::new().map_err(unavailable("no ids can be made"))?);
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let (hub, _) = Hub::new(cores, Arc::clone(&metrics));
-        let (cluster, hearing) = Cluster::new(
-            &config.cluster,
-            listen,
-            Arc::clone(&ids),
-            Arc::clone(&hub),
-            Arc::clone(&metrics),
-        )
-        .map_err(unavailable("the cluster cannot be joined"))?;
-        let needs_redis = !config.cluster.serve_without_redis;
-        let health = Arc::new(Health::new(connections_max).with_redis(cluster.up(), needs_redis));
-        let server = &config.server;
-        let limits = limits::Config {
-            connections: connections_max, // bounds sessions, too
-            ..config.limits.clone()
-        };
-        let (engine, origins) = (config.engine.clone(), &server.origins);
-        let mut engine = Engine::new(engine, origins, &limits, Arc::clone(&ids), Arc::clone(&metrics));
-        if cluster.is_shared() {
-            engine = engine.recording(RECORDED_HEADERS.map(HeaderName::from_static).into());
-        }
-        let tokens = tokens(config)?;
-        if tokens.is_some() {
-            engine = engine.keeping_tokens();
-        }
-        let engine = Arc::new(engine);
-        let settings = socketio::config::Config {
-            namespaces: &config.namespace,
-            limits: &config.limits,
-            engine: &config.engine,
-        };
-        let (shared, numbers) = ((Arc::clone(&hub), Arc::clone(&cluster)), Arc::clone(&metrics));
-        let socketio = SocketIo::new(&settings, shared, Arc::clone(&ids), numbers).reading(tokens);
-        let socketio = Arc::new(socketio);
-        if let Some(hearing) = hearing {
-            join(&cluster, hearing, &socketio, needs_redis.then_some(&engine));
-        }
-        let admin = Admin {
-            ids: Arc::clone(&ids),
-            keys: config.admin.keys.clone(),
-            health: Arc::clone(&health),
-            metrics,
-            hub,
-            engine: Arc::clone(&engine),
-        };
-        Ok(Self {
-            path: server.path.clone(),
-            demo: has_demo(config).then(|| demo::page(&server.path)),
-            bundle: Bundle::load(&server.client_bundle)?,
-            proxies: Proxies::new(&server.trusted_proxies),
-            proxy_protocol: server.proxy_protocol,
-            strangers: Complaints::default(),
-            suspicions: Complaints::default(),
-            links: Arc::default(),
-            health,
-            engine,
-            cluster,
-            socketio,
-            admin,
-        })
-    }
-
     /// Counts one more connection of a client; where there are too many, says so by it.
     pub(super) fn lease(&self, stream: &Stream) -> Option<Lease> {
         let lease = Lease::take(self.health.connections(), self.health.connections_max());
@@ -159,7 +79,7 @@ impl Parts {
             None => match port {
                 Port::Clients => self.route(request, peer, lease).await,
                 Port::Peers => self.respond_to_gateway(request, peer, lease).await,
-                Port::Admin => self.admin.respond(&request),
+                Port::Admin => self.admin.respond(request, peer.ip()).await,
             },
         };
         // Behind a WebSocket that was refused comes what has not passed the gate.
@@ -257,22 +177,6 @@ impl Parts {
     }
 }
 
-/// What judges tokens, where a namespace reads them.
-fn tokens(config: &crate::config::Config) -> Result<Option<Arc<Tokens>>, ServeError> {
-    if config.namespace.iter().all(|namespace| namespace.auth != Auth::Token) {
-        return Ok(None);
-    }
-    let tokens = Tokens::new(&config.token).map_err(unavailable("tokens cannot be judged"))?;
-    Ok(Some(tokens))
-}
-
-fn has_demo(config: &crate::config::Config) -> bool {
-    match config.server.demo {
-        Demo::Fixed(wanted) => wanted,
-        Demo::Auto(Auto::Auto) => config.is_open(),
-    }
-}
-
 /// Has a request answered by another node.
 async fn forward(way: Way, sid: Option<Sid>, request: Request<Incoming>, peer: Peer) -> Response<Body> {
     let is_upgrade = http::asks_for_websocket(request.headers());
@@ -284,25 +188,4 @@ async fn forward(way: Way, sid: Option<Sid>, request: Request<Incoming>, peer: P
     };
     let forwarded = way.forward(request, &client, sid, peer.lease).await;
     forwarded.unwrap_or_else(|Unreachable| engine::unavailable(is_upgrade))
-}
-
-/// Runs what serves the cluster until it is closed. `dependent` lets new sessions in only while Redis is there.
-fn join(cluster: &Cluster, hearing: Hearing, socketio: &Arc<SocketIo>, dependent: Option<&Arc<Engine>>) {
-    let obeys = tokio::spawn(socketio::obey(hearing, Arc::clone(socketio)));
-    cluster.end_with_us(obeys.abort_handle());
-    if let (Some(up), Some(engine)) = (cluster.up(), dependent) {
-        let follows = tokio::spawn(follow(up, Arc::clone(engine)));
-        cluster.end_with_us(follows.abort_handle());
-    }
-}
-
-/// Lets new sessions in only while Redis is there.
-async fn follow(mut redis: watch::Receiver<bool>, engine: Arc<Engine>) {
-    loop {
-        let is_up = *redis.borrow_and_update();
-        engine.set_available(is_up);
-        if redis.changed().await.is_err() {
-            return;
-        }
-    }
 }

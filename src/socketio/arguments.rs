@@ -3,6 +3,7 @@
 use compact_str::{CompactString, ToCompactString as _};
 use serde_json::Value;
 
+use crate::hub::is_reserved;
 use crate::metrics::Refusal;
 use crate::protocol::json;
 use crate::protocol::socket::RESERVED_EVENTS;
@@ -11,7 +12,7 @@ use crate::protocol::socket::RESERVED_EVENTS;
 const ROOMS_MAX: usize = 1000;
 
 /// Bytes of a relayed event's name.
-const EVENT_BYTES_MAX: usize = 256;
+pub(super) const EVENT_BYTES_MAX: usize = 256;
 
 /// Events of the gateway itself, which no client may imitate.
 const OWN_EVENTS: [&str; 2] = ["presence", "expired"];
@@ -48,6 +49,9 @@ pub(super) fn rooms(argument: Option<&str>, bytes_max: usize) -> Result<Vec<Comp
     for name in names {
         if name.is_empty() {
             return Err(bad("the name of a room is empty"));
+        }
+        if is_reserved(&name) {
+            return Err(bad("the name of a room begins with a NUL"));
         }
         if bytes_max > 0 && name.len() > bytes_max {
             return Err((
@@ -105,6 +109,11 @@ pub(super) fn logged(text: &str) -> &str {
     &text[..end]
 }
 
+/// A namespace for the log: without what stands behind a question mark, which may be a secret.
+pub(super) fn without_query(namespace: &str) -> &str {
+    namespace.split('?').next().unwrap_or_default()
+}
+
 /// A room in a sentence: long names are cut.
 pub(super) fn quoted(room: &str) -> String {
     const SHOWN: usize = 64;
@@ -113,6 +122,17 @@ pub(super) fn quoted(room: &str) -> String {
     } else {
         format!("\"{}…\"", room.chars().take(SHOWN).collect::<String>())
     }
+}
+
+/// A packet for the log: cut, and without what clients connect with, which may be a secret. Where tokens are read, any
+/// event may bring one: of those the name is shown.
+pub(super) fn loggable(text: &str, may_hold_secret: bool) -> &str {
+    if text.starts_with('0') {
+        return "0…";
+    }
+    let array = text.find('[').filter(|_| may_hold_secret);
+    let name = array.and_then(|start| Some(&text[..start + text[start..].find(',')?]));
+    logged(name.unwrap_or(text))
 }
 
 #[cfg(test)]
@@ -139,6 +159,7 @@ mod tests {
             (Some(r#"["a",null]"#), Refusal::BadRequest),
             (Some(r#"["a",["b"]]"#), Refusal::BadRequest),
             (Some(r#""""#), Refusal::BadRequest),
+            (Some(r#""\u0000user:bob""#), Refusal::BadRequest),
             (Some(r#""12345678901""#), Refusal::TooLarge),
         ] {
             assert_eq!(rooms(argument, 10).unwrap_err().0, refusal, "{argument:?}");

@@ -12,15 +12,17 @@ use tracing::{debug, error, info, trace};
 
 use super::SocketIo;
 use super::announce::{self, Broadcasts, Movement};
-use super::arguments::logged;
+use super::arguments::{loggable, without_query};
 use super::connect::private_rooms;
 use super::parser::Parser;
 use super::partial::{self, Partial};
 use super::pass::Pass;
+use super::quota::Seat;
 use super::relay::{self, Held};
 use super::rules::Rules;
 use super::values::Values;
 use super::waiting::{Step, Waits};
+use crate::backend::webhook::{Line, Subject};
 use crate::engine::{Event, Session};
 use crate::hub::{Except, Kick, Name, Reply, ShardId, SocketKey};
 use crate::limits::Bucket;
@@ -53,7 +55,7 @@ pub(super) struct Client {
     /// How its packets are written.
     pub(super) parser: Parser,
     /// The client left its last namespace by itself.
-    has_left: bool,
+    pub(super) has_left: bool,
     since: Instant,
 }
 
@@ -67,8 +69,14 @@ pub(super) struct Socket {
     pub(super) alias: Option<SocketId>,
     /// Who the client is, where something says so.
     pub(super) user: Option<Name>,
-    /// What a token gave it, where its namespace reads tokens.
+    /// What a token or the application gave it, where its namespace asks for either.
     pub(super) pass: Option<Box<Pass>>,
+    /// Its way to the application, where there is one.
+    pub(super) line: Option<Line>,
+    /// What the application is told of it, where it is told anything.
+    pub(super) subject: Option<Arc<Subject>>,
+    /// By which it is counted among its user's, where they are.
+    pub(super) _seat: Option<Box<Seat>>,
     /// Whether its private rooms were listed when it entered.
     pub(super) lists_private_rooms: bool,
     /// What it may still send.
@@ -107,7 +115,12 @@ impl Socket {
 /// A broken invariant ends this client and nobody else.
 impl Drop for Client {
     fn drop(&mut self) {
-        for farewell in self.forget_all() {
+        let reason = if std::thread::panicking() {
+            Reason::Bug
+        } else {
+            Reason::Shutdown // nobody serves it any more
+        };
+        for farewell in self.forget_all(reason) {
             let _ = self.shared.cluster.try_broadcast(farewell, Origin::Client, None); // nobody can wait here
         }
         if std::thread::panicking() {
@@ -175,7 +188,7 @@ impl Client {
             Reason::TransportClosed if self.has_left => Reason::ClientLeft,
             reason => reason,
         };
-        let farewells = self.forget_all();
+        let farewells = self.forget_all(reason);
         self.send_out(farewells, relay::Reply::None);
         self.relay_held().await;
         info!(
@@ -190,7 +203,7 @@ impl Client {
     fn alarm(&self) -> Option<Instant> {
         let attachments_by = self.partial.as_ref().map(|partial| partial.by());
         let passes_by = self.sockets.iter().filter_map(|socket| socket.pass.as_ref());
-        let passes_by = passes_by.map(|pass| pass.due()).min();
+        let passes_by = passes_by.filter_map(|pass| pass.due()).min();
         [self.connect_by, attachments_by, passes_by].into_iter().flatten().min()
     }
 
@@ -214,7 +227,10 @@ impl Client {
     }
 
     pub(super) fn on_text(&mut self, text: String) -> Result<(), Reason> {
-        trace!(packet = loggable(&text, self.shared.tokens.is_some()), "received");
+        trace!(
+            packet = loggable(&text, self.shared.tokens.is_some() || self.shared.webhooks.is_some()),
+            "received"
+        );
         if self.partial.is_some() {
             debug!("text instead of an attachment");
             return Err(Reason::Malformed);
@@ -287,7 +303,7 @@ impl Client {
     fn on_disconnect(&mut self, namespace: &str) -> Result<(), Reason> {
         let index = self.socket(namespace)?;
         let socket = self.sockets.remove(index);
-        let farewell = self.forget(&socket);
+        let farewell = self.forget(&socket, Reason::ClientLeft);
         self.has_left = self.sockets.is_empty();
         debug!(namespace, "left");
         self.send_out(farewell, relay::Reply::None);
@@ -302,7 +318,7 @@ impl Client {
                 None => index += 1,
                 Some(Kick::Socket) => {
                     debug!(namespace = &*self.sockets[index].namespace, "kicked");
-                    self.throw_out(index);
+                    self.throw_out(index, Reason::Kicked);
                 }
                 Some(Kick::Session) => {
                     for socket in &self.sockets {
@@ -316,21 +332,22 @@ impl Client {
     }
 
     /// Ends the socket at `index`; its client does not come back by itself.
-    pub(super) fn throw_out(&mut self, index: usize) {
+    pub(super) fn throw_out(&mut self, index: usize, reason: Reason) {
         let socket = self.sockets.remove(index);
-        let farewell = self.forget(&socket);
+        self.forget_waits(&socket.namespace);
+        let farewell = self.forget(&socket, reason);
         self.session.send(socket::disconnect(&socket.namespace));
         self.send_out(farewell, relay::Reply::None);
     }
 
     /// Takes all sockets out of the hub; what is to be told of that.
-    fn forget_all(&mut self) -> Broadcasts {
+    fn forget_all(&mut self, reason: Reason) -> Broadcasts {
         let sockets = std::mem::take(&mut self.sockets);
-        sockets.iter().flat_map(|socket| self.forget(socket)).collect()
+        sockets.iter().flat_map(|socket| self.forget(socket, reason)).collect()
     }
 
     /// Takes a socket out of the hub; what is to be told of that.
-    fn forget(&self, socket: &Socket) -> Broadcasts {
+    fn forget(&self, socket: &Socket, reason: Reason) -> Broadcasts {
         let rooms = self.shared.hub.remove(socket.key);
         let private = private_rooms(socket.lists_private_rooms, &socket.id, socket.alias.as_ref());
         let channels = rooms.iter().map(|room| &**room).chain(private);
@@ -343,6 +360,7 @@ impl Client {
         if let Some(index) = socket.rules.index {
             self.shared.metrics.sockets(index).dec();
         }
+        self.tell_gone(socket, &rooms, reason);
         announce::presence(socket, Movement::Leave, &rooms)
     }
 
@@ -359,38 +377,4 @@ impl Client {
                 Reason::Malformed
             })
     }
-
-    /// A namespace was entered: the time to do so no longer runs.
-    pub(super) fn entered(&mut self, socket: Socket) {
-        let rooms = if socket.rules.presence {
-            self.shared.hub.rooms_of(socket.key)
-        } else {
-            Vec::new()
-        };
-        self.shared.follow(&socket.namespace, Movement::Join, &rooms);
-        let presence = announce::presence(&socket, Movement::Join, &rooms);
-        if let Some(index) = socket.rules.index {
-            self.shared.metrics.sockets(index).inc();
-        }
-        self.sockets.push(socket);
-        self.connect_by = None;
-        self.has_left = false;
-        self.send_out(presence, relay::Reply::None);
-    }
-}
-
-/// A namespace for the log: without what stands behind a question mark, which may be a secret.
-pub(super) fn without_query(namespace: &str) -> &str {
-    namespace.split('?').next().unwrap_or_default()
-}
-
-/// A packet for the log: cut, and without what clients connect with, which may be a secret. Where tokens are read, any
-/// event may bring one: of those the name is shown.
-fn loggable(text: &str, may_hold_token: bool) -> &str {
-    if text.starts_with('0') {
-        return "0…";
-    }
-    let array = text.find('[').filter(|_| may_hold_token);
-    let name = array.and_then(|start| Some(&text[..start + text[start..].find(',')?]));
-    logged(name.unwrap_or(text))
 }

@@ -39,13 +39,70 @@ pub struct Namespace {
 
 /// What a client must show to enter a namespace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(try_from = "Ways", into = "Ways")]
 pub enum Auth {
     /// Nothing.
     #[default]
     None,
     /// A token.
     Token,
+    /// Whatever the application wants.
+    Webhook,
+    /// A token, and then what the application wants.
+    Both,
+}
+
+/// `auth` as it is written.
+#[derive(Deserialize, Serialize)]
+#[serde(
+    untagged,
+    expecting = "must be \"none\", \"token\", \"webhook\" or [\"token\", \"webhook\"]"
+)]
+enum Ways {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl TryFrom<Ways> for Auth {
+    type Error = &'static str;
+
+    fn try_from(ways: Ways) -> Result<Self, Self::Error> {
+        let ways = match ways {
+            Ways::One(way) if way == "none" => return Ok(Self::None),
+            Ways::One(way) => vec![way],
+            Ways::Many(ways) => ways,
+        };
+        let ways: Vec<_> = ways.iter().map(String::as_str).collect();
+        match ways[..] {
+            ["token"] => Ok(Self::Token),
+            ["webhook"] => Ok(Self::Webhook),
+            ["token", "webhook"] | ["webhook", "token"] => Ok(Self::Both),
+            _ => Err("must be \"none\", \"token\", \"webhook\" or [\"token\", \"webhook\"]"),
+        }
+    }
+}
+
+impl From<Auth> for Ways {
+    fn from(auth: Auth) -> Self {
+        match auth {
+            Auth::None => Self::One("none".into()),
+            Auth::Token => Self::One("token".into()),
+            Auth::Webhook => Self::One("webhook".into()),
+            Auth::Both => Self::Many(vec!["token".into(), "webhook".into()]),
+        }
+    }
+}
+
+impl Auth {
+    /// Whether a token is read.
+    pub fn reads_tokens(self) -> bool {
+        matches!(self, Self::Token | Self::Both)
+    }
+
+    /// Whether the application is asked.
+    pub fn asks(self) -> bool {
+        matches!(self, Self::Webhook | Self::Both)
+    }
 }
 
 /// One `[[namespace.event]]`.
@@ -62,6 +119,9 @@ pub struct EventRule {
     /// For `broadcast` and `publish`: whether the sender receives it too.
     #[serde(default)]
     pub echo: bool,
+    /// For `stream`: the stream in Redis.
+    #[serde(default)]
+    pub stream: String,
 }
 
 /// What an event does.
@@ -82,6 +142,10 @@ pub enum ActionName {
     Refresh,
     /// Answers with the event's own arguments.
     Ack,
+    /// Hands the event to the application.
+    Webhook,
+    /// Appends the event to a stream in Redis.
+    Stream,
     /// Nothing.
     Drop,
 }
@@ -95,6 +159,8 @@ pub enum Otherwise {
     Drop,
     /// They are relayed to the whole namespace.
     Broadcast,
+    /// They are handed to the application.
+    Webhook,
 }
 
 impl Namespace {

@@ -2,20 +2,26 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use compact_str::CompactString;
 use serde_json::Value;
 use tracing::debug;
 
 use super::SocketIo;
-use super::client::{Client, ROOT, Socket, without_query};
-use super::pass::{self, Pass};
+use super::announce::{self, Movement};
+use super::arguments::without_query;
+use super::client::{Client, ROOT, Socket};
+use super::consult::{Admission, Ids};
+use super::pass::Pass;
+use super::quota::Seat;
+use super::relay;
 use super::rules::Rules;
 use super::waiting::Settled;
+use crate::backend::webhook::{Orders, Subject};
 use crate::backend::{Claims, Flaw, Judged, Verdict};
 use crate::engine;
-use crate::hub::{Facts, Name, NewSocket};
+use crate::hub::{Facts, Name, NewSocket, Source};
 use crate::limits::Bucket;
 use crate::metrics::Tally;
 use crate::protocol::Version;
@@ -28,17 +34,25 @@ const INVALID_NAMESPACE: &str = "Invalid namespace";
 const TOO_MANY_NAMESPACES: &str = "too many namespaces";
 const UNAVAILABLE: &str = "unavailable";
 const UNAUTHORIZED: &str = "unauthorized";
-const FORBIDDEN: &str = "forbidden";
+pub(super) const FORBIDDEN: &str = "forbidden";
 
 /// Time over which clients are spread that are sent away without a verdict.
 const UNAVAILABLE_JITTER: Duration = Duration::from_secs(2);
 
 /// A client that wants to enter a namespace.
 pub(super) struct Applicant {
-    namespace: Name,
-    rules: Arc<Rules>,
+    pub(super) namespace: Name,
+    pub(super) rules: Arc<Rules>,
     /// What it connects with, as JSON; empty for nothing.
-    auth: Box<str>,
+    pub(super) auth: Box<str>,
+    /// What stood behind the namespace's name.
+    pub(super) query: Box<str>,
+    /// What its token says, while the application is asked.
+    pub(super) claims: Option<Claims>,
+    /// The ids that the application was told.
+    pub(super) ids: Option<Ids>,
+    /// Where sockets of users are counted and it is somebody's.
+    pub(super) seat: Option<Box<Seat>>,
 }
 
 /// A client on its way into a namespace. What was taken for it is given back if it does not get there.
@@ -54,7 +68,19 @@ pub(super) struct Entrance {
     user: Option<Name>,
     pass: Option<Box<Pass>>,
     rooms: Vec<CompactString>,
+    data: Box<str>,
+    /// The application said it, not a token.
+    is_applications: bool,
     facts: Option<Box<Facts>>,
+    /// What the application is told of it, and wants to be done once it is in.
+    subject: Option<Arc<Subject>>,
+    orders: Orders,
+    seat: Option<Box<Seat>>,
+}
+
+/// How long a client waits that is sent away without a verdict.
+pub(super) fn jitter() -> Duration {
+    UNAVAILABLE_JITTER.mul_f32(rand::random())
 }
 
 /// A socket's private rooms, where the cluster wants them listed.
@@ -113,13 +139,17 @@ impl Client {
         let applicant = Applicant {
             namespace,
             auth: auth.into(),
+            query: query.into(),
             rules,
+            claims: None,
+            ids: None,
+            seat: None,
         };
         let Some(tokens) = tokens else {
-            return self.approach(applicant, None);
+            return self.consult(applicant, None);
         };
         let Ok(Some(token)) = self.token(auth, query) else {
-            return self.turn_down(&applicant.namespace, UNAUTHORIZED, Flaw::Missing.as_str());
+            return self.turn_down(&applicant.namespace, UNAUTHORIZED, None, Flaw::Missing.as_str());
         };
         let verdict: Pin<Box<dyn Future<Output = Verdict> + Send>> = match tokens.judge(&token) {
             Judged::Now(Verdict::None) => Box::pin(std::future::ready(Verdict::None)),
@@ -130,7 +160,7 @@ impl Client {
         let settled = async move {
             let verdict = verdict.await;
             if verdict == Verdict::None {
-                tokio::time::sleep(UNAVAILABLE_JITTER.mul_f32(rand::random())).await;
+                tokio::time::sleep(jitter()).await;
             }
             Settled::Judged(Box::new(applicant), verdict)
         };
@@ -157,10 +187,13 @@ impl Client {
     pub(super) fn on_verdict(&mut self, applicant: Applicant, verdict: Verdict) -> Result<(), Reason> {
         match verdict {
             Verdict::Good(claims) if Pass::is_for(&claims, &applicant.namespace) => {
-                self.approach(applicant, Some(*claims))
+                self.consult(applicant, Some(*claims))
             }
-            Verdict::Good(_) => self.turn_down(&applicant.namespace, FORBIDDEN, "the token is for other namespaces"),
-            Verdict::Bad(flaw) => self.turn_down(&applicant.namespace, UNAUTHORIZED, flaw.as_str()),
+            Verdict::Good(_) => {
+                let why = "the token is for other namespaces";
+                self.turn_down(&applicant.namespace, FORBIDDEN, None, why)
+            }
+            Verdict::Bad(flaw) => self.turn_down(&applicant.namespace, UNAUTHORIZED, None, flaw.as_str()),
             Verdict::None => {
                 debug!("no verdict: the keys of tokens are not there");
                 self.turn_away(&applicant.namespace)
@@ -168,10 +201,16 @@ impl Client {
         }
     }
 
-    /// Refuses a client whose token does not let it in.
-    fn turn_down(&mut self, namespace: &Name, message: &str, why: &str) -> Result<(), Reason> {
-        debug!(namespace = without_query(namespace), why, "no entrance by this token");
-        self.refuse_connect(namespace, message);
+    /// Refuses a client that its token or the application does not let in.
+    pub(super) fn turn_down(
+        &mut self,
+        namespace: &Name,
+        message: &str,
+        data: Option<&str>,
+        why: &str,
+    ) -> Result<(), Reason> {
+        debug!(namespace = without_query(namespace), why, "no entrance");
+        self.refuse_connect_with(namespace, message, data);
         if self.sockets.is_empty() {
             // Clients 1.x and 2.x are in a namespace from the start, and had no time set.
             let by = tokio::time::Instant::now() + self.shared.connect_timeout;
@@ -181,35 +220,35 @@ impl Client {
     }
 
     /// Lets a client into a namespace as soon as everything for it can be heard.
-    fn approach(&mut self, applicant: Applicant, claims: Option<Claims>) -> Result<(), Reason> {
-        let Applicant { namespace, rules, auth } = applicant;
-        if !self.shared.namespaces.occupy(&namespace, &rules) {
-            self.refuse_connect(&namespace, TOO_MANY_NAMESPACES);
+    pub(super) fn approach(&mut self, mut applicant: Applicant, mut admission: Admission) -> Result<(), Reason> {
+        if !self.shared.namespaces.occupy(&applicant.namespace, &applicant.rules) {
+            self.refuse_connect(&applicant.namespace, TOO_MANY_NAMESPACES);
             return Ok(());
         }
-        let version = self.session.version();
-        let new_id = self.shared.ids.next().map_err(|error| {
-            tracing::error!("{error}");
-            Reason::Bug
-        })?;
-        // Below v4 the client computes its id from the session's, so others are shown another one.
-        let (id, alias) = match version {
-            Version::V4 => (SocketId::from(new_id), None),
-            Version::V3 => (
-                SocketId::of_session(self.session.sid(), &namespace),
-                Some(SocketId::from(new_id)),
-            ),
+        let ids = match applicant.ids.take() {
+            Some(ids) => ids,
+            None => self.new_ids(&applicant.namespace)?,
         };
-        let user: Option<Name> = claims.as_ref().map(|claims| claims.user.as_str().into());
+        let user = admission.user();
+        let subject = self.subject(&applicant, &ids, user.clone());
+        let Ids { id, alias } = ids;
+        let Applicant {
+            namespace,
+            rules,
+            auth,
+            seat,
+            ..
+        } = applicant;
         let values = super::values::Values {
             user: user.as_deref(),
             socket: alias.as_ref().unwrap_or(&id).as_str(),
             namespace: &namespace,
         };
         let mut rooms: Vec<CompactString> = rules.rooms(&values).map(CompactString::from).collect();
-        rooms.extend(claims.iter().flat_map(|claims| pass::rooms(claims, &values)));
+        rooms.extend(admission.rooms(&values));
         let mut seen = hashbrown::HashSet::<CompactString, foldhash::fast::RandomState>::default();
         rooms.retain(|room| seen.insert(room.clone()));
+        let (data, is_applications) = admission.data();
         let leeway = self.shared.tokens.as_ref().map_or(0, |tokens| tokens.leeway());
         let entrance = Entrance {
             shared: Arc::clone(&self.shared),
@@ -219,17 +258,26 @@ impl Client {
                 Box::new(Facts {
                     record: Arc::clone(record),
                     auth,
-                    data: claims.as_ref().map(pass::data).unwrap_or_default(),
                 })
             }),
+            data,
+            is_applications,
+            subject,
+            orders: admission.orders(),
             namespace,
             rules,
             id,
             alias,
             user,
-            pass: claims.map(|claims| Box::new(Pass::new(claims, leeway))),
+            pass: admission.pass(leeway),
             rooms,
+            seat,
         };
+        self.listen(entrance)
+    }
+
+    /// Lets a client in as soon as everything for it can be heard.
+    fn listen(&mut self, entrance: Entrance) -> Result<(), Reason> {
         let private = private_rooms(entrance.lists_private_rooms, &entrance.id, entrance.alias.as_ref());
         let rooms = entrance.rooms.iter().map(|room| &**room).chain(private);
         let live = self.shared.cluster.enter(&entrance.namespace, rooms);
@@ -240,7 +288,7 @@ impl Client {
         let settled = async move {
             let is_live = live.confirmed().await;
             if !is_live {
-                tokio::time::sleep(UNAVAILABLE_JITTER.mul_f32(rand::random())).await;
+                tokio::time::sleep(jitter()).await;
             }
             Settled::Entrance(Box::new(entrance), is_live)
         };
@@ -253,6 +301,10 @@ impl Client {
         let (namespace, id) = (Name::clone(&entrance.namespace), entrance.id.clone());
         let is_v4 = self.session.version() == Version::V4;
         let connect = socket::connect(&namespace, is_v4.then(|| id.as_str()));
+        let line = self
+            .shared
+            .open_line(entrance.subject.clone(), &entrance.data, entrance.is_applications);
+        let orders = std::mem::take(&mut entrance.orders);
         let new = NewSocket {
             outbox: self.session.outbox(),
             namespace: &namespace,
@@ -260,18 +312,25 @@ impl Client {
             alias: entrance.alias.as_ref(),
             user: entrance.user.as_ref(),
             rooms: &entrance.rooms,
+            source: Source {
+                address: self.session.address(),
+                version: self.session.version(),
+                since: SystemTime::now(),
+            },
+            data: std::mem::take(&mut entrance.data),
             facts: entrance.facts.take(),
         };
         let mut tally = Tally::default();
         let key = self.shared.hub.add(self.shard, new, connect, &mut tally);
         self.shared.metrics.sent(&tally);
+        self.shared.cluster.entered(&namespace, &entrance.rooms);
         let shown_id = entrance.alias.as_ref().unwrap_or(&id).as_str();
         debug!(namespace = &*namespace, socket = shown_id, "entered");
         let rooms_max = match self.shared.limits.rooms_per_socket {
             0 => usize::MAX,
             limit => limit + entrance.rooms.len(),
         };
-        self.entered(Socket {
+        let socket = Socket {
             namespace,
             rules: Arc::clone(&entrance.rules),
             key,
@@ -279,11 +338,34 @@ impl Client {
             alias: entrance.alias.take(),
             user: entrance.user.take(),
             pass: entrance.pass.take(),
+            subject: entrance.subject.take(),
+            _seat: entrance.seat.take(),
             lists_private_rooms: entrance.lists_private_rooms,
             bucket: Bucket::new(self.shared.events_limit().1, Instant::now()),
+            line,
             rooms_max,
-        });
+        };
+        self.entered(socket, orders);
         Ok(())
+    }
+
+    /// A namespace was entered: the time to do so no longer runs. The application wants this to be done at once.
+    fn entered(&mut self, socket: Socket, orders: Orders) {
+        let rooms = if socket.rules.presence {
+            self.shared.hub.rooms_of(socket.key)
+        } else {
+            Vec::new()
+        };
+        self.shared.follow(&socket.namespace, Movement::Join, &rooms);
+        let presence = announce::presence(&socket, Movement::Join, &rooms);
+        if let Some(index) = socket.rules.index {
+            self.shared.metrics.sockets(index).inc();
+        }
+        self.tell_connected(&socket, orders);
+        self.sockets.push(socket);
+        self.connect_by = None;
+        self.has_left = false;
+        self.send_out(presence, relay::Reply::None);
     }
 
     /// There is no verdict, as Redis does not let us hear the namespace or the keys of tokens are not there. Clients come
@@ -297,8 +379,14 @@ impl Client {
     }
 
     fn refuse_connect(&mut self, namespace: &str, message: &str) {
+        self.refuse_connect_with(namespace, message, None);
+    }
+
+    /// Refuses a client; the data is JSON.
+    fn refuse_connect_with(&mut self, namespace: &str, message: &str, data: Option<&str>) {
         debug!(namespace = without_query(namespace), why = message, "refused");
         let is_object = self.session.version() == Version::V4;
-        self.session.send(socket::connect_error(namespace, message, is_object));
+        self.session
+            .send(socket::connect_error(namespace, message, data, is_object));
     }
 }

@@ -15,7 +15,7 @@ use super::rules::Action;
 use super::waiting::Settled;
 use crate::backend::Verdict;
 use crate::cluster::Answer;
-use crate::hub::Broadcast;
+use crate::hub::{Broadcast, Name};
 use crate::metrics::{self, Limit, Refusal};
 use crate::protocol::encoded::Encoded;
 use crate::protocol::json::{self, Array};
@@ -30,6 +30,8 @@ pub(super) enum Outcome {
     Echo,
     /// Relayed as soon as there is room; the answer says what came of it.
     Relay(Broadcast),
+    /// Appended to a stream in Redis; the answer says what came of it.
+    Append(Name, Bytes),
     /// Done; the answer's array as written. Others are told of it.
     Announce(Broadcasts, String),
     /// A new token was looked at.
@@ -42,6 +44,8 @@ pub(super) enum Outcome {
 pub(super) struct Call<'a> {
     pub(super) array: Array<'a>,
     pub(super) attachments: &'a [Bytes],
+    /// Whether the client waits for an answer.
+    pub(super) wants_answer: bool,
 }
 
 impl Client {
@@ -58,6 +62,7 @@ impl Client {
         let call = Call {
             array,
             attachments: &attachments,
+            wants_answer: packet.id.is_some(),
         };
         let action = socket.rules.action(&name);
         let label = action.label();
@@ -78,6 +83,10 @@ impl Client {
             Ok(Outcome::Relay(broadcast)) => {
                 let reply = self.receipt(index, packet.id);
                 self.send_out(Broadcasts::from_iter([broadcast]), reply);
+            }
+            Ok(Outcome::Append(stream, event)) => {
+                let reply = self.receipt(index, packet.id);
+                self.append(&stream, event, reply);
             }
             Ok(Outcome::Announce(broadcasts, answer)) => self.tell(packet.namespace, packet.id, broadcasts, &answer),
             Ok(Outcome::Renew(verdict)) => self.renew(packet.namespace, packet.id, verdict),
@@ -106,6 +115,8 @@ impl Client {
             Action::Members => self.members(socket, call),
             Action::Refresh => self.refresh(socket, call),
             Action::Ack => Ok(Outcome::Echo),
+            Action::Webhook => self.hand_over(socket, call),
+            Action::Stream(stream) => self.stream(socket, call, stream),
             Action::Drop => {
                 let message = format!("no rule does anything with the event {}", quoted(name));
                 Err((Refusal::NoRule, message))

@@ -50,7 +50,11 @@ impl Client {
         let presence = announce::presence(socket, Movement::Join, &changed);
         let live = self.shared.cluster.joined(&socket.namespace, &changed);
         let announces = socket.rules.presence;
+        let told = self.moved(socket, Movement::Join, &changed);
         if live.is_now() {
+            if let Some((line, event)) = told {
+                let _ = line.tell(event); // what is lost is counted
+            }
             if announces {
                 self.shared.follow(&socket.namespace, Movement::Join, &changed);
             }
@@ -59,6 +63,9 @@ impl Client {
         let (shared, namespace) = (Arc::clone(&self.shared), Name::clone(&socket.namespace));
         Outcome::Wait(Box::pin(async move {
             if live.confirmed().await {
+                if let Some((line, event)) = told {
+                    let _ = line.tell(event); // what is lost is counted
+                }
                 if announces {
                     shared.follow(&namespace, Movement::Join, &changed);
                 }
@@ -85,6 +92,7 @@ impl Client {
         if socket.rules.presence {
             self.shared.follow(&socket.namespace, Movement::Leave, &left.changed);
         }
+        self.tell_moved(socket, Movement::Leave, &left.changed);
         let presence = announce::presence(socket, Movement::Leave, &left.changed);
         Ok(Outcome::Announce(presence, answer))
     }

@@ -4,23 +4,29 @@ mod announce;
 mod answers;
 mod arguments;
 mod client;
+pub mod commands;
 pub mod config;
 mod connect;
+mod consult;
 mod event;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod membership;
 mod neighbours;
 mod obey;
+mod occupancy;
 mod parser;
 mod partial;
 mod pass;
 mod pattern;
+mod quota;
 mod relay;
 mod rosters;
 mod rules;
+mod stream;
 mod values;
 mod waiting;
+mod webhooks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,10 +35,13 @@ pub use client::serve;
 pub use obey::obey;
 
 use answers::MemberAnswers;
+use commands::Once;
 use parking_lot::Mutex;
+use quota::Quota;
 use rosters::Rosters;
 
 use crate::backend::Tokens;
+use crate::backend::webhook::Webhooks;
 use crate::cluster::Cluster;
 use crate::hub::Hub;
 use crate::limits;
@@ -55,8 +64,13 @@ pub struct SocketIo {
     namespaces: Namespaces,
     /// Where a namespace reads them.
     tokens: Option<Arc<Tokens>>,
+    /// Where there is an application to ask and tell.
+    webhooks: Option<Arc<Webhooks>>,
+    /// Where users' sockets are limited.
+    quota: Option<Arc<Quota>>,
     member_answers: MemberAnswers,
     rosters: Mutex<Rosters>,
+    once: Once,
 }
 
 impl SocketIo {
@@ -67,8 +81,10 @@ impl SocketIo {
         ids: Arc<IdGenerator>,
         metrics: Arc<Metrics>,
     ) -> Self {
+        let quota = Quota::new(config.limits.sockets_per_user, &cluster);
         Self {
             hub,
+            quota,
             cluster,
             ids,
             metrics,
@@ -77,8 +93,10 @@ impl SocketIo {
             connect_timeout: config.engine.connect_timeout.0,
             namespaces: Namespaces::new(config.namespaces, config.limits.pattern_namespaces),
             tokens: None,
+            webhooks: None,
             member_answers: MemberAnswers::default(),
             rosters: Mutex::new(Rosters::new()),
+            once: Once::default(),
         }
     }
 
@@ -87,6 +105,18 @@ impl SocketIo {
     pub fn reading(mut self, tokens: Option<Arc<Tokens>>) -> Self {
         self.tokens = tokens;
         self
+    }
+
+    /// Asks and tells the application.
+    #[must_use]
+    pub fn calling(mut self, webhooks: Option<Arc<Webhooks>>) -> Self {
+        self.webhooks = webhooks;
+        self
+    }
+
+    /// What keeps the counts of users' sockets, for as long as it is polled; `None` where they are not limited.
+    pub fn keep_counts(&self) -> Option<impl Future<Output = ()> + Send + 'static + use<>> {
+        self.quota.clone().map(Quota::keep)
     }
 
     /// Events a second that a socket may send, and how many at once. A rate of 0 is none.

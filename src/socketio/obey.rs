@@ -38,15 +38,18 @@ impl SocketIo {
             return self.has_joined(&command, joined.iter().flat_map(|(_, rooms)| rooms));
         }
         let shared = Arc::clone(self);
-        tokio::spawn(async move {
-            let mut rooms = Vec::new();
-            for (live, joined) in joined {
-                if live.confirmed().await {
-                    rooms.extend(joined);
-                }
+        tokio::spawn(async move { shared.finish(&command, joined).await });
+    }
+
+    /// Waits until what sockets joined by a command is heard.
+    pub(super) async fn finish(&self, command: &Command, joined: Vec<(Live, Vec<Name>)>) {
+        let mut rooms = Vec::new();
+        for (live, joined) in joined {
+            if live.confirmed().await {
+                rooms.extend(joined);
             }
-            shared.has_joined(&command, &rooms);
-        });
+        }
+        self.has_joined(command, &rooms);
     }
 
     /// A command is done, and what it made sockets join is heard. Who asked to be told is told now: what it publishes
@@ -60,7 +63,7 @@ impl SocketIo {
     }
 
     /// Does it; the rooms that sockets joined by it, and when they are heard.
-    fn carry_out(&self, command: &Command) -> Vec<(Live, Vec<Name>)> {
+    pub(super) fn carry_out(&self, command: &Command) -> Vec<(Live, Vec<Name>)> {
         let selection = Selection {
             namespace: &command.namespace,
             target: &command.target,
@@ -87,6 +90,7 @@ impl SocketIo {
         for moved in self.hub.join_others(selection, rooms) {
             let live = self.cluster.joined(namespace, &moved.changed);
             self.announce(namespace, &moved, Movement::Join);
+            self.tell_moved(namespace, &moved, Movement::Join);
             joined.push((live, moved.changed));
         }
         joined
@@ -97,6 +101,7 @@ impl SocketIo {
             self.cluster.left(namespace, &moved.changed);
             self.member_answers.forget(namespace, &moved.changed);
             self.announce(namespace, &moved, Movement::Leave);
+            self.tell_moved(namespace, &moved, Movement::Leave);
             if self.namespaces.announces(namespace) {
                 self.follow(namespace, Movement::Leave, &moved.changed);
             }

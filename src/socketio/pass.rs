@@ -1,9 +1,9 @@
-//! What a token gives to a socket, until it ends: patterns of rooms, and time.
+//! What a token or the application gives to a socket, until it ends: patterns of rooms, and time.
 //!
-//! A socket whose token is over hears for a while longer and says nothing but `refresh`; then it is put out of its
+//! A socket whose time is over hears for a while longer and says nothing but `refresh`; then it is put out of its
 //! namespace. Its client does not come back by itself then, as it would come with the same token.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use compact_str::CompactString;
 use tokio::time::Instant;
@@ -15,6 +15,7 @@ use super::event::{Call, Outcome, refusal_json};
 use super::pattern::{Pattern, Template};
 use super::values::Values;
 use super::waiting::Settled;
+use crate::backend::webhook::Answer;
 use crate::backend::{self, Claims, Judged, Verdict};
 use crate::metrics::Refusal;
 use crate::protocol::{json, socket};
@@ -26,19 +27,30 @@ const GRACE: Duration = Duration::from_secs(25);
 /// The furthest end that is waited for.
 const LIFE_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
-/// What a token gave.
+/// What a socket was given.
 #[derive(Debug)]
 pub(super) struct Pass {
-    join: Box<[Template]>,
-    publish: Box<[Template]>,
+    by_token: Option<Part>,
+    by_application: Option<Part>,
+    /// Whose the token is, which may not be who the application says that the client is.
+    token_user: Option<Box<str>>,
+    /// The application's end, in seconds since 1970.
+    expires: Option<u64>,
     /// When it ends, and then when the socket does.
-    due: Instant,
+    due: Option<Instant>,
     is_over: bool,
 }
 
-/// Rooms that a token puts its socket into.
-pub(super) fn rooms(claims: &Claims, values: &Values<'_>) -> Vec<CompactString> {
-    let rooms = claims.grant.rooms.iter();
+/// What one of them gave.
+#[derive(Debug)]
+struct Part {
+    join: Box<[Template]>,
+    publish: Box<[Template]>,
+    ends: Option<Instant>,
+}
+
+/// Rooms that a socket is put into.
+pub(super) fn rooms<'a>(rooms: impl Iterator<Item = &'a String>, values: &Values<'_>) -> Vec<CompactString> {
     rooms
         .filter_map(|room| Template::new(room).fill(values).map(CompactString::from))
         .collect()
@@ -53,16 +65,50 @@ pub(super) fn data(claims: &Claims) -> Box<str> {
 }
 
 impl Pass {
-    /// What these claims give, `leeway` seconds longer than they say.
-    pub(super) fn new(claims: Claims, leeway: u64) -> Self {
-        let templates = |texts: Vec<String>| texts.iter().map(|text| Template::new(text)).collect();
-        let left = claims.expires.saturating_add(leeway).saturating_sub(backend::now());
-        Self {
-            join: templates(claims.grant.join),
-            publish: templates(claims.grant.publish),
-            due: Instant::now() + Duration::from_secs(left).min(LIFE_MAX),
+    /// What these claims give, `leeway` seconds longer than they say, and what the application adds.
+    pub(super) fn new(claims: Option<Claims>, leeway: u64, answer: Option<&Answer>) -> Self {
+        let mut pass = Self {
+            by_token: None,
+            by_application: answer.map(|answer| Part::new(&answer.join, &answer.publish, answer.expires.map(until))),
+            token_user: None,
+            expires: answer.and_then(|answer| answer.expires),
+            due: None,
             is_over: false,
+        };
+        if let Some(claims) = claims {
+            pass.take_token(claims, leeway);
+        } else {
+            pass.reckon();
         }
+        pass
+    }
+
+    /// Puts what a token gives in the place of what the last one gave.
+    fn take_token(&mut self, claims: Claims, leeway: u64) {
+        let left = claims.expires.saturating_add(leeway).saturating_sub(backend::now());
+        self.by_token = Some(Part::new(
+            &claims.grant.join,
+            &claims.grant.publish,
+            Some(Duration::from_secs(left)),
+        ));
+        self.token_user = Some(claims.user.into());
+        self.is_over = false;
+        self.reckon();
+    }
+
+    /// The earlier end holds.
+    fn reckon(&mut self) {
+        self.due = self.parts().filter_map(|part| part.ends).min();
+    }
+
+    fn parts(&self) -> impl Iterator<Item = &Part> {
+        self.by_token.iter().chain(&self.by_application)
+    }
+
+    /// Whether the application's time for it is over, which no token changes.
+    fn is_over_for_good(&self) -> bool {
+        let ends = self.by_application.as_ref().and_then(|part| part.ends);
+        ends.is_some_and(|ends| ends <= Instant::now())
     }
 
     /// Whether a token is good for a namespace.
@@ -72,15 +118,17 @@ impl Pass {
     }
 
     pub(super) fn may_join(&self, room: &str, values: &Values<'_>) -> bool {
-        self.join.iter().any(|pattern| pattern.matches(room, values))
+        self.parts()
+            .any(|part| part.join.iter().any(|pattern| pattern.matches(room, values)))
     }
 
     pub(super) fn may_publish(&self, room: &str, values: &Values<'_>) -> bool {
-        self.publish.iter().any(|pattern| pattern.matches(room, values))
+        self.parts()
+            .any(|part| part.publish.iter().any(|pattern| pattern.matches(room, values)))
     }
 
     /// When something is to be done about it.
-    pub(super) fn due(&self) -> Instant {
+    pub(super) fn due(&self) -> Option<Instant> {
         self.due
     }
 
@@ -90,8 +138,25 @@ impl Pass {
     }
 }
 
+impl Part {
+    fn new(join: &[String], publish: &[String], left: Option<Duration>) -> Self {
+        let templates = |texts: &[String]| texts.iter().map(|text| Template::new(text)).collect();
+        Self {
+            join: templates(join),
+            publish: templates(publish),
+            ends: left.map(|left| Instant::now() + left.min(LIFE_MAX)),
+        }
+    }
+}
+
+/// The time until a moment, in seconds since 1970.
+fn until(seconds: u64) -> Duration {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Duration::from_secs(seconds).saturating_sub(since)
+}
+
 impl Socket {
-    /// Whether it may join a room, by its namespace or by its token.
+    /// Whether it may join a room, by its namespace or by what it was given.
     pub(super) fn may_join(&self, room: &str) -> bool {
         let values = self.values();
         let by_pass = |pass: &Pass| pass.may_join(room, &values);
@@ -111,13 +176,17 @@ impl Client {
     pub(super) fn expire(&mut self, now: Instant) -> Result<(), Reason> {
         let mut index = 0;
         while let Some(socket) = self.sockets.get_mut(index) {
-            let Some(pass) = socket.pass.as_mut().filter(|pass| pass.due <= now) else {
+            let Some(pass) = socket
+                .pass
+                .as_mut()
+                .filter(|pass| pass.due.is_some_and(|due| due <= now))
+            else {
                 index += 1;
                 continue;
             };
             if !pass.is_over {
                 pass.is_over = true;
-                pass.due += GRACE;
+                pass.due = Some(now + GRACE);
                 let event = socket::event(&socket.namespace, &[r#"["expired",{}]"#], Box::default());
                 self.session.send(event);
                 index += 1;
@@ -125,7 +194,7 @@ impl Client {
             }
             let reason = Reason::TokenExpired;
             debug!(namespace = &*socket.namespace, reason = reason.as_str(), "ended");
-            self.throw_out(index);
+            self.throw_out(index, reason);
             if self.sockets.is_empty() && self.entering() == 0 {
                 return Err(reason); // nothing is left that the session could be for
             }
@@ -135,7 +204,7 @@ impl Client {
 
     /// `refresh`, token.
     pub(super) fn refresh(&self, socket: &Socket, call: &Call<'_>) -> Result<Outcome, Refused> {
-        let (Some(tokens), Some(_)) = (&self.shared.tokens, &socket.pass) else {
+        let (Some(tokens), true) = (&self.shared.tokens, socket.rules.reads_tokens) else {
             return Err((Refusal::NoRule, "tokens are not read in this namespace".into()));
         };
         let Some(token) = call.array.element(1).and_then(json::string) else {
@@ -161,7 +230,7 @@ impl Client {
             Outcome::Announce(presence, answer) => self.tell(namespace, id, presence, &answer),
             Outcome::Done(answer) => self.tell(namespace, id, Default::default(), &answer),
             Outcome::Wait(settled) => self.wait_for(namespace, id, settled),
-            Outcome::Echo | Outcome::Relay(_) | Outcome::Renew(_) => {} // nothing of this kind comes of it
+            Outcome::Echo | Outcome::Relay(_) | Outcome::Append(..) | Outcome::Renew(_) => {} // nothing of this kind comes of it
         }
     }
 
@@ -177,16 +246,32 @@ impl Client {
         };
         let leeway = self.shared.tokens.as_ref().map_or(0, |tokens| tokens.leeway());
         let socket = &mut self.sockets[index];
-        if socket.user.as_deref() != Some(&*claims.user) {
+        let Some(pass) = socket.pass.as_mut() else {
+            return Err((Refusal::NoRule, "the socket came without a token".into()));
+        };
+        if pass.token_user.as_deref() != Some(&*claims.user) {
             return Err((Refusal::Forbidden, "the token is another user's".into()));
+        }
+        if pass.is_over_for_good() {
+            return Err((
+                Refusal::Expired,
+                "the application's time for this socket is over".into(),
+            ));
         }
         if !Pass::is_for(&claims, &socket.namespace) {
             return Err((Refusal::Forbidden, "the token is for other namespaces".into()));
         }
-        let answer = format!(r#"[{{"ok":true,"expires":{}}}]"#, claims.expires);
-        let rooms = rooms(&claims, &socket.values());
-        self.shared.hub.set_data(socket.key, data(&claims));
-        socket.pass = Some(Box::new(Pass::new(claims, leeway)));
+        let expires = pass
+            .expires
+            .map_or(claims.expires, |expires| expires.min(claims.expires));
+        let answer = format!(r#"[{{"ok":true,"expires":{expires}}}]"#);
+        let (data, rooms_named) = (data(&claims), claims.grant.rooms.clone());
+        pass.take_token(claims, leeway);
+        let rooms = rooms(rooms_named.iter(), &socket.values());
+        // What the application has said of it since counts for more.
+        if socket.line.as_ref().is_none_or(|line| line.offer_data(&data)) {
+            self.shared.hub.set_data(socket.key, &socket.id, data);
+        }
         // What a token gives is not limited, and takes nothing from what the client may join by itself.
         let changed = match self.shared.hub.join(socket.key, &rooms, usize::MAX) {
             Ok(joined) => joined.changed,

@@ -9,7 +9,7 @@ use super::arguments::{self, Refused, quoted};
 use super::client::{Client, Socket};
 use super::event::{Call, Outcome};
 use super::rules::To;
-use crate::cluster::{Answer, Receipt, Waiting};
+use crate::cluster::{Answer, Receipt, Waiter, Waiting};
 use crate::hub::{Broadcast, Except, Name, Rooms, Target};
 use crate::metrics::{Origin, Refusal};
 use crate::protocol::encoded::Encoded;
@@ -80,12 +80,11 @@ impl Client {
 
     /// Relays in order, at once as far as there is room; the client is held up until the rest is on its way.
     pub(super) fn send_out(&mut self, broadcasts: Broadcasts, reply: Reply) {
-        let count = broadcasts.len();
         let mut receipt = Some(Receipt::Relayed);
         let mut broadcasts = broadcasts.into_iter();
         while let Some(broadcast) = broadcasts.next() {
-            let answer = reply.for_last(count - broadcasts.len() == count);
-            match self.shared.cluster.try_broadcast(broadcast, Origin::Client, answer) {
+            let waiter = reply.for_last(broadcasts.len() == 0);
+            match self.shared.cluster.try_broadcast(broadcast, Origin::Client, waiter) {
                 Ok(known) => receipt = known,
                 Err(first) => {
                     let rest = broadcasts.collect();
@@ -122,9 +121,9 @@ impl Client {
 
 impl Reply {
     /// The answer that the last of some broadcasts takes along.
-    fn for_last(&self, is_last: bool) -> Option<Answer> {
+    fn for_last(&self, is_last: bool) -> Option<Waiter> {
         match self {
-            Self::Receipt(answer) if is_last => Some(answer.clone()),
+            Self::Receipt(answer) if is_last => Some(answer.clone().into()),
             _ => None,
         }
     }

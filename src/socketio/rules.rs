@@ -6,7 +6,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 
-use super::config::{ActionName, Auth, EventRule, Namespace, Otherwise};
+use super::config::{ActionName, EventRule, Namespace, Otherwise};
 use super::pattern::{Pattern, Template};
 use super::values::Values;
 use crate::hub::Name;
@@ -34,6 +34,8 @@ pub(super) struct Rules {
     is_pattern: bool,
     /// Whether a client must show a token.
     pub(super) reads_tokens: bool,
+    /// Whether the application is asked who may enter.
+    pub(super) asks: bool,
     rooms: Vec<Template>,
     join: Vec<Template>,
     publish: Vec<Template>,
@@ -43,6 +45,8 @@ pub(super) struct Rules {
     pub(super) stamp: bool,
     /// Whether members are told who comes and goes.
     pub(super) presence: bool,
+    /// Whether events are appended to streams.
+    pub(super) streams: bool,
     events: HashMap<String, usize, RandomState>,
     /// Patterns of events by the number of their rule.
     event_patterns: Vec<(usize, Pattern)>,
@@ -55,11 +59,19 @@ pub(super) struct Rules {
 pub(super) enum Action {
     Join,
     Leave,
-    Publish { echo: bool },
-    Broadcast { to: To, echo: bool },
+    Publish {
+        echo: bool,
+    },
+    Broadcast {
+        to: To,
+        echo: bool,
+    },
     Members,
     Refresh,
     Ack,
+    Webhook,
+    /// Appends to this stream in Redis.
+    Stream(Name),
     Drop,
 }
 
@@ -154,13 +166,15 @@ impl Rules {
         let mut rules = Self {
             index: Some(index),
             is_pattern,
-            reads_tokens: namespace.auth == Auth::Token,
+            reads_tokens: namespace.auth.reads_tokens(),
+            asks: namespace.auth.asks(),
             rooms: templates(&namespace.rooms),
             join: templates(&namespace.join),
             publish: templates(&namespace.publish),
             members_only: namespace.members_only,
             stamp: namespace.stamp,
             presence: namespace.presence,
+            streams: namespace.event.iter().any(|rule| rule.action == ActionName::Stream),
             ..Self::nothing()
         };
         rules.actions.clear();
@@ -176,6 +190,7 @@ impl Rules {
                 to: To::Namespace,
                 echo: false,
             },
+            Otherwise::Webhook => Action::Webhook,
         });
         rules
     }
@@ -185,12 +200,14 @@ impl Rules {
             index: None,
             is_pattern: false,
             reads_tokens: false,
+            asks: false,
             rooms: Vec::new(),
             join: Vec::new(),
             publish: Vec::new(),
             members_only: true,
             stamp: false,
             presence: false,
+            streams: false,
             events: HashMap::default(),
             event_patterns: Vec::new(),
             actions: vec![Action::Drop],
@@ -244,6 +261,8 @@ impl Action {
             ActionName::Members => Self::Members,
             ActionName::Refresh => Self::Refresh,
             ActionName::Ack => Self::Ack,
+            ActionName::Webhook => Self::Webhook,
+            ActionName::Stream => Self::Stream(rule.stream.as_str().into()),
             ActionName::Drop => Self::Drop,
         }
     }
@@ -257,6 +276,8 @@ impl Action {
             Self::Members => metrics::Action::Members,
             Self::Refresh => metrics::Action::Refresh,
             Self::Ack => metrics::Action::Ack,
+            Self::Webhook => metrics::Action::Webhook,
+            Self::Stream(_) => metrics::Action::Stream,
             Self::Drop => metrics::Action::Drop,
         }
     }

@@ -14,8 +14,11 @@ use super::announce::{Broadcasts, Movement};
 use super::arguments::quoted;
 use super::client::Client;
 use super::connect::{Applicant, Entrance};
+use super::consult::Admission;
 use super::event::refusal_json;
+use super::quota::Seat;
 use crate::backend::Verdict;
+use crate::backend::webhook::{Ack, Answer, Failure};
 use crate::engine::Event;
 use crate::hub::Name;
 use crate::metrics::{Limit, Refusal};
@@ -29,10 +32,16 @@ const PACKETS_MAX: usize = 64;
 pub(super) enum Settled {
     /// Its token was looked at.
     Judged(Box<Applicant>, Verdict),
+    /// The application was asked whether it may enter.
+    Consulted(Box<Applicant>, Result<Box<Answer>, Failure>),
+    /// Its user may have one more socket, or not.
+    Seated(Box<(Applicant, Admission)>, Option<Seat>),
     /// It may enter its namespace, or not.
     Entrance(Box<Entrance>, bool),
     /// A new token was looked at.
     Renewed(Verdict),
+    /// The application has answered an event, or has not.
+    Answered(Result<Option<Ack>, Failure>),
     /// Done; the answer's array as written. Others are told of it.
     Done { presence: Broadcasts, answer: String },
     /// The rooms cannot be heard: the socket leaves them again.
@@ -172,6 +181,14 @@ impl Client {
         Ok(None)
     }
 
+    /// A socket is put out: it waits for nothing, and what it has sent since is not done.
+    pub(super) fn forget_waits(&mut self, namespace: &str) {
+        if let Some(waits) = self.waits.as_deref_mut() {
+            waits.waits.retain(|wait| *wait.namespace != *namespace);
+            waits.backlog.retain(|packet| *packet.namespace != *namespace);
+        }
+    }
+
     /// Does the next packet that was kept, if there is one.
     pub(super) fn next_deferred(&mut self) -> Option<Result<(), Reason>> {
         let waits = self.waits.as_deref_mut()?;
@@ -213,10 +230,19 @@ impl Client {
     pub(super) fn on_settled(&mut self, namespace: &Name, id: Option<u64>, settled: Settled) -> Result<(), Reason> {
         let (presence, json) = match settled {
             Settled::Judged(applicant, verdict) => return self.on_verdict(*applicant, verdict),
+            Settled::Consulted(applicant, answer) => return self.on_consulted(*applicant, answer),
+            Settled::Seated(applicant, seat) => {
+                let (applicant, admission) = *applicant;
+                return self.seated(applicant, admission, seat);
+            }
             Settled::Entrance(entrance, true) => return self.enter(*entrance),
             Settled::Entrance(entrance, false) => return self.turn_away(&entrance.namespace),
             Settled::Renewed(verdict) => {
                 self.renew(namespace, id, verdict);
+                return Ok(());
+            }
+            Settled::Answered(answer) => {
+                self.on_answer(namespace, id, answer);
                 return Ok(());
             }
             Settled::Done { presence, answer } => (presence, answer),

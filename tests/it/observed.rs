@@ -86,6 +86,19 @@ impl Observed {
             .args([signal, &self.child.id().to_string()])
             .status();
         assert!(within(told).await.unwrap().success());
+        // One of its threads has to run for all to be stopped.
+        within(async {
+            while signal == "-STOP" && !self.is_stopped() {
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        })
+        .await;
+    }
+
+    fn is_stopped(&self) -> bool {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        let mut states = tasks.map(|task| std::fs::read_to_string(task.unwrap().path().join("stat")));
+        states.all(|state| state.is_ok_and(|state| state.rsplit(')').next().unwrap().trim_start().starts_with('T')))
     }
 
     fn kill(&mut self) {

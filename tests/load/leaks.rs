@@ -22,7 +22,7 @@ const CLIENTS: u64 = 100_000;
 const ROUNDS: u64 = 4;
 
 /// Clients at a time.
-const WIDTH: usize = 1_000;
+const WIDTH: usize = 2_000;
 
 /// What each client does follows from this and its number.
 const SEED: u64 = 0x526f_6f6d;

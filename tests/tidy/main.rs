@@ -16,7 +16,8 @@ use std::path::Path;
 use file::File;
 
 /// Files that may be longer: up to how many lines, and why.
-const LONG_FILES: [(&str, usize, &str); 5] = [
+const LONG_FILES: [(&str, usize, &str); 6] = [
+    ("src/engine/outbox.rs", 410, "one queue, and the one way out of it"),
     ("src/engine/session.rs", 510, "one poll function and what it polls"),
     (
         "src/engine/polling.rs",
@@ -24,7 +25,7 @@ const LONG_FILES: [(&str, usize, &str); 5] = [
         "one parked poll, and what may come between",
     ),
     ("src/hub/shard/mod.rs", 420, "one lock and what is done under it"),
-    ("src/hub/tests.rs", 450, "promises of the whole"),
+    ("src/hub/tests/mod.rs", 430, "promises of the whole"),
     ("src/protocol/json.rs", 470, "one scanner"),
 ];
 
@@ -50,8 +51,8 @@ const MODULES: [(&str, &[&str], &str); 5] = [
     ),
     (
         "socketio",
-        &["config", "server"],
-        "a session is handed to it, so that the engine knows no namespaces",
+        &["config", "ops", "server"],
+        "a session is handed to it, so that the engine knows no namespaces; the API has its commands",
     ),
 ];
 
@@ -67,7 +68,7 @@ const CRATES: [(&str, &[&str], &str); 23] = [
         &["src/engine/outbox.rs"],
         "one place wakes a session's task",
     ),
-    ("clap", &["src/cli/mod.rs"], "the command line is one file"),
+    ("clap", &["src/cli/"], "the command line is one module"),
     (
         "fastwebsockets",
         &["src/engine/websocket.rs"],
@@ -89,6 +90,7 @@ const CRATES: [(&str, &[&str], &str); 23] = [
         "hyper_util",
         &[
             "src/backend/fetch.rs",
+            "src/backend/webhook/client.rs",
             "src/cluster/forward/",
             "src/engine/tests.rs",
             "src/engine/websocket.rs",

@@ -1,5 +1,6 @@
 //! Keys, for what nodes know of each other. The publishing connection serves them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -7,7 +8,7 @@ use fred::interfaces::{ClientLike, KeysInterface};
 use fred::types::{CustomCommand, Expiration, SetOptions, Value};
 
 use super::connection::{self, Role};
-use super::{Failure, Redis};
+use super::{Failure, Redis, Waiting};
 
 /// Keys that one step of a scan looks at.
 const SCAN_STEP: u32 = 500;
@@ -93,6 +94,66 @@ impl Redis {
         let connection = self.shared.connection(Role::Publisher)?;
         let answer = connection.client.del(keys).await;
         self.shared.judged(&connection, answer)
+    }
+
+    /// XADD with MAXLEN ~, one field an entry. The order of first polls is the order at Redis.
+    pub fn xadd(
+        &self,
+        key: &str,
+        entries_max: u32,
+        field: &'static str,
+        value: Bytes,
+    ) -> impl Future<Output = Result<(), Failure>> + Send + 'static {
+        let (shared, key) = (Arc::clone(&self.shared), key.to_owned());
+        async move {
+            let connection = shared.connection(Role::Publisher)?;
+            let _waiting = Waiting::new(&shared, value.len())?;
+            let words = ["MAXLEN", "~", &entries_max.to_string(), "*", field].map(Value::from);
+            let words = std::iter::once(Value::from(key))
+                .chain(words)
+                .chain([Value::Bytes(value)]);
+            let command = CustomCommand::new_static("XADD", None, false);
+            let answer = connection.client.custom::<Value, Value>(command, words.collect()).await;
+            shared.judged(&connection, answer.map(|_| ()))
+        }
+    }
+
+    /// EVAL: what a script answers, a list or one value. It reads and writes nothing but these keys, and nobody else does
+    /// so meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// As for every command.
+    pub async fn eval(
+        &self,
+        script: &'static str,
+        keys: &[String],
+        arguments: Vec<String>,
+    ) -> Result<Vec<Option<Bytes>>, Failure> {
+        let mut words = vec!["EVAL".to_owned(), script.to_owned(), keys.len().to_string()];
+        words.extend(keys.iter().cloned());
+        words.extend(arguments);
+        self.command(&words).await
+    }
+
+    /// Any other command: its values, a list or one.
+    ///
+    /// # Errors
+    ///
+    /// As for every command.
+    pub async fn command<T: AsRef<str>>(&self, words: &[T]) -> Result<Vec<Option<Bytes>>, Failure> {
+        let Some((command, arguments)) = words.split_first() else {
+            return Ok(Vec::new());
+        };
+        let connection = self.shared.connection(Role::Publisher)?;
+        let command = CustomCommand::new(command.as_ref(), None, false);
+        let arguments: Vec<_> = arguments.iter().map(|word| word.as_ref().to_owned()).collect();
+        let answer = connection.client.custom::<Value, _>(command, arguments).await;
+        let values = answer.map(|answer| match answer {
+            Value::Array(values) => values.into_iter().map(connection::bytes).collect(),
+            value => vec![connection::bytes(value)],
+        });
+        self.shared.judged(&connection, values)
     }
 
     /// SCAN: keys that begin with the prefix, some perhaps twice. Looks at the whole database, step by step, so it is

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::{Probe, Relay};
@@ -17,6 +18,11 @@ const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 const PROBE_PATIENCE: Duration = Duration::from_secs(2);
 
 impl Relay {
+    /// Whether what we publish comes back, and every change of that.
+    pub(in crate::cluster) fn up(&self) -> watch::Receiver<bool> {
+        self.up.subscribe()
+    }
+
     /// A subscriber's connection is there: everything is subscribed anew.
     pub(in crate::cluster) fn subscriber_is_up(&self) {
         let mut state = self.state.lock();
@@ -94,8 +100,19 @@ impl Relay {
             self.metrics.relay.gap_seconds.inc_by(away.as_secs_f64());
         } // before the first time there was nothing to miss
         self.up.send_replace(true);
+        self.has_lapsed();
         info!(after = ?Duration::from_millis(away.as_millis() as u64), "Redis is there");
         true
+    }
+
+    /// Changes when Redis may have lost what we keep there.
+    pub(in crate::cluster) fn lapses(&self) -> watch::Receiver<u64> {
+        self.lapses.subscribe()
+    }
+
+    /// Redis may have lost what we keep there.
+    pub(in crate::cluster) fn has_lapsed(&self) {
+        self.lapses.send_modify(|times| *times += 1);
     }
 
     /// Publishes to ourselves, and sees whether it comes back.

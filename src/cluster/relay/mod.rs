@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::AbortHandle;
 
-use super::answer::{Answer, Receipt, count};
+use super::answer::{Receipt, Waiter, count};
 use super::asking::Asking;
 use super::config::{Config, Order};
 use super::forward::Forwarder;
@@ -28,11 +28,13 @@ use super::ledger::{Ledger, Pending, Publisher};
 use super::peers::Peers;
 use super::redis::Redis;
 use super::routes::{Line, Routes};
+use super::streams::Streams;
 use super::subscriptions::{Confirmation, Purpose, Table};
 use super::wire;
-use crate::hub::{Broadcast, Hub, Reservation, Target, UNITS_MAX, units};
+use crate::hub::{Broadcast, Hub, Reservation, Target, UNITS_MAX, is_reserved, units};
 use crate::metrics::{Metrics, Origin};
 use crate::protocol::ids::IdGenerator;
+use crate::wish::Stopper;
 
 /// The node's way to Redis and back.
 #[derive(Debug)]
@@ -50,6 +52,7 @@ pub(super) struct Relay {
     /// Whether clients are served while Redis is away.
     serves_alone: bool,
     state: Mutex<State>,
+    pub(super) streams: Streams,
     outgoing: mpsc::UnboundedSender<Outgoing>, // bounded by `room`
     /// What may wait to be published and for Redis' answers, in units of the hub.
     room: Arc<Semaphore>,
@@ -58,6 +61,8 @@ pub(super) struct Relay {
     /// A probe is wanted now.
     probe: Notify,
     up: watch::Sender<bool>,
+    /// How often Redis may have lost what we keep there.
+    lapses: watch::Sender<u64>,
     /// The number behind the last message that Redis answered.
     answered: AtomicU64,
     tasks: Mutex<Vec<AbortHandle>>,
@@ -106,7 +111,7 @@ struct Outgoing {
 struct Published {
     epoch: u64,
     number: u64,
-    answer: Option<Answer>,
+    waiter: Option<Waiter>,
     _room: OwnedSemaphorePermit,
 }
 
@@ -119,13 +124,14 @@ struct Route {
 impl Relay {
     pub(super) fn new(
         config: &Config,
-        ids: Arc<IdGenerator>,
+        (ids, stopper): (Arc<IdGenerator>, Stopper),
         redis: Redis,
         hub: Arc<Hub>,
         forwarder: Forwarder,
     ) -> Arc<Self> {
         let now = Instant::now();
         let (outgoing, queue) = mpsc::unbounded_channel();
+        let (streams, entries) = Streams::new();
         let ledger = Ledger::new();
         let routes = Routes::new(&config.prefix, Arc::clone(&ids), ledger.run());
         let mut table = Table::default();
@@ -137,7 +143,7 @@ impl Relay {
             redis,
             routes,
             metrics: Arc::clone(&forwarder.metrics),
-            peers: Peers::new(ids, config.heartbeat.0),
+            peers: Peers::new(ids, config.heartbeat.0, stopper),
             forwarder: Arc::new(forwarder),
             asking: Arc::default(),
             request_timeout: config.request_timeout.0,
@@ -156,16 +162,19 @@ impl Relay {
                 },
                 probed: now,
             }),
+            streams,
             outgoing,
             room: Arc::new(Semaphore::new(UNITS_MAX as usize)),
             subscribe: Notify::new(),
             probe: Notify::new(),
             up: watch::Sender::new(false),
+            lapses: watch::Sender::new(0),
             answered: AtomicU64::new(0),
             tasks: Mutex::default(),
         });
         let tasks = [
             tokio::spawn(Arc::clone(&relay).publish_all(queue)).abort_handle(),
+            tokio::spawn(Arc::clone(&relay).append_all(entries)).abort_handle(),
             tokio::spawn(Arc::clone(&relay).keep_subscribed()).abort_handle(),
             tokio::spawn(Arc::clone(&relay).keep_probing()).abort_handle(),
             tokio::spawn(Arc::clone(&relay).keep_beating()).abort_handle(),
@@ -182,11 +191,6 @@ impl Relay {
     /// Ends everything that runs for the relay.
     pub(super) fn close(&self) {
         self.tasks.lock().drain(..).for_each(|task| task.abort());
-    }
-
-    /// Whether what we publish comes back, and every change of that.
-    pub(super) fn up(&self) -> watch::Receiver<bool> {
-        self.up.subscribe()
     }
 
     /// Room for a broadcast; `None` when too much waits already.
@@ -215,7 +219,7 @@ impl Relay {
         broadcast: Broadcast,
         room: Room,
         origin: Origin,
-        answer: Option<Answer>,
+        waiter: Option<Waiter>,
     ) -> Option<Receipt> {
         let Room { reservation, permit } = room;
         let route = self.route(&broadcast);
@@ -252,7 +256,7 @@ impl Relay {
         let published = Published {
             epoch: state.ledger.epoch(),
             number,
-            answer,
+            waiter,
             _room: permit,
         };
         let outgoing = Outgoing {
@@ -273,7 +277,7 @@ impl Relay {
         let published = Published {
             epoch: 0,
             number: 0, // nothing of ours waits for it
-            answer: None,
+            waiter: None,
             _room: permit,
         };
         let outgoing = Outgoing {
@@ -282,6 +286,11 @@ impl Relay {
             published,
         };
         self.outgoing.send(outgoing).is_ok()
+    }
+
+    /// Whether clients are served while Redis is away.
+    pub(super) fn serves_alone(&self) -> bool {
+        self.serves_alone
     }
 
     /// Waits until everything that was published before is at Redis, or lost.
@@ -331,7 +340,11 @@ impl Relay {
         let namespace = &*broadcast.namespace;
         let mut heard_by = None;
         let channel = match &broadcast.target {
-            Target::Rooms(rooms) if let [room] = rooms.as_slice() => {
+            // Users' rooms have no channels, as nobody is told who comes to them.
+            Target::Rooms(rooms)
+                if let [room] = rooms.as_slice()
+                    && !is_reserved(room) =>
+            {
                 heard_by = self.routes.pattern(namespace, room);
                 self.routes.room(namespace, room)
             }

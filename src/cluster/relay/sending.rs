@@ -43,8 +43,8 @@ impl Relay {
             Err(failure) => self.failed(&failure, &published),
         };
         count(receipt, &self.metrics);
-        if let Some(answer) = &published.answer {
-            answer.send(receipt, &self.hub);
+        if let Some(waiter) = published.waiter {
+            waiter.send(receipt, &self.hub);
         }
     }
 

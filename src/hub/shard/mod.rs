@@ -3,28 +3,32 @@
 //! Members are dense lists, as walking them is most of what a fan-out costs here. A socket's private rooms are not
 //! rooms but a look-up by id: there is one member and it never changes.
 
+mod listing;
+mod namespace;
 mod others;
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use compact_str::CompactString;
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashSet};
-use indexmap::IndexMap;
 use parking_lot::Mutex;
 use slab::Slab;
 
+pub(in crate::hub) use listing::keep_first;
+pub use listing::{Listed, Wanted};
 pub use others::{Described, Facts, Kick, MovedSocket};
 
 use super::target::{Broadcast, Selection, Target};
 use super::{Name, ShardId};
 use crate::engine::Outbox;
 use crate::metrics::Tally;
+use crate::protocol::Version;
 use crate::protocol::encoded::Encoded;
 use crate::protocol::ids::SocketId;
-
-/// Members by slot, dense to walk.
-type Members = IndexMap<u32, Arc<Outbox>, RandomState>;
+use namespace::{Members, Namespace};
 
 /// A socket that comes in.
 #[derive(Debug)]
@@ -41,8 +45,35 @@ pub struct NewSocket<'a> {
     pub user: Option<&'a Name>,
     /// Rooms that it is in from the start.
     pub rooms: &'a [CompactString],
-    /// What other servers are told of it, where there are others.
+    /// Where it comes from.
+    pub source: Source,
+    /// What the application keeps with it, as JSON; empty for nothing.
+    pub data: Box<str>,
+    /// What others are told of it, where there are others to ask.
     pub facts: Option<Box<Facts>>,
+}
+
+/// Where a socket comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// The client's address.
+    pub address: IpAddr,
+    /// Its protocol.
+    pub version: Version,
+    /// When it entered its namespace.
+    pub since: SystemTime,
+}
+
+#[cfg(any(test, fuzzing))]
+impl Source {
+    /// Those of a socket without a client.
+    pub(crate) fn nowhere() -> Self {
+        Self {
+            address: IpAddr::from([127, 0, 0, 1]),
+            version: Version::V4,
+            since: SystemTime::UNIX_EPOCH,
+        }
+    }
 }
 
 /// A member of a room, as other clients see it.
@@ -84,14 +115,9 @@ struct Socket {
     rooms: Vec<Name>,
     union: u64,
     kick: Option<Kick>,
+    source: Source,
+    data: Box<str>,
     facts: Option<Box<Facts>>,
-}
-
-#[derive(Debug, Default)]
-struct Namespace {
-    sockets: Members,
-    rooms: HashMap<Name, Members, RandomState>,
-    private: HashMap<SocketId, u32, RandomState>,
 }
 
 impl Shard {
@@ -111,10 +137,16 @@ impl Shard {
             rooms: Vec::new(),
             union: 0,
             kick: None,
+            source: new.source,
+            data: new.data,
             facts: new.facts,
         }) as u32;
         for id in std::iter::once(new.id).chain(new.alias) {
             namespace.private.insert(id.clone(), slot);
+        }
+        if let Some(user) = new.user {
+            let sockets = namespace.users.entry(Arc::clone(user)).or_default();
+            sockets.insert(slot, Arc::clone(new.outbox));
         }
         namespace.sockets.insert(slot, Arc::clone(new.outbox));
         // The client's own task flushes; a flush here would write under the lock.
@@ -137,6 +169,14 @@ impl Shard {
         }
         for id in std::iter::once(&socket.id).chain(&socket.alias) {
             namespace.private.remove(id);
+        }
+        if let Some(user) = &socket.user
+            && let Some(sockets) = namespace.users.get_mut(user)
+        {
+            sockets.swap_remove(&slot);
+            if sockets.is_empty() {
+                namespace.users.remove(user);
+            }
         }
         namespace.sockets.swap_remove(&slot);
         if namespace.sockets.is_empty() {
@@ -227,6 +267,13 @@ impl Shard {
         for (name, namespace) in &state.namespaces {
             names.extend(namespace.rooms.keys().map(|room| (Arc::clone(name), Arc::clone(room))));
         }
+    }
+
+    pub(super) fn sockets_of(&self, namespace: &str, user: &str) -> usize {
+        let state = self.0.lock();
+        let namespace = state.namespaces.get(namespace);
+        let sockets = namespace.and_then(|namespace| namespace.users.get(user));
+        sockets.map_or(0, Members::len)
     }
 
     pub(super) fn sockets(&self) -> usize {
@@ -336,7 +383,7 @@ impl State {
                     && broadcast.except.rooms.is_empty()
                     && !namespace.private.contains_key(&**room) =>
             {
-                if let Some(members) = namespace.rooms.get(&**room) {
+                if let Some(members) = namespace.members(room) {
                     members.iter().for_each(|(slot, outbox)| push(*slot, outbox));
                 }
             }
@@ -380,45 +427,5 @@ impl State {
             }
         }
         selected
-    }
-}
-
-impl Namespace {
-    fn has(&self, slot: u32, room: &str) -> bool {
-        self.rooms.get(room).is_some_and(|members| members.contains_key(&slot))
-    }
-
-    /// Puts a socket into a room and returns the room's shared name; `None` where it is in it already.
-    fn join(&mut self, slot: u32, room: &str, outbox: &Arc<Outbox>) -> Option<Name> {
-        if let Some((name, members)) = self.rooms.get_key_value_mut(room) {
-            let is_new = members.insert(slot, Arc::clone(outbox)).is_none();
-            return is_new.then(|| Arc::clone(name));
-        }
-        let name: Name = room.into();
-        let members = self.rooms.entry(Arc::clone(&name)).or_default();
-        members.insert(slot, Arc::clone(outbox));
-        Some(name)
-    }
-
-    /// Takes a socket out of a room; false where it was not in it.
-    fn leave(&mut self, slot: u32, room: &str) -> bool {
-        let Some(members) = self.rooms.get_mut(room) else {
-            return false;
-        };
-        let was_in = members.swap_remove(&slot).is_some();
-        if members.is_empty() {
-            self.rooms.remove(room);
-        }
-        was_in
-    }
-
-    /// The sockets in a room: its members, and the one whose private room it is.
-    fn slots(&self, room: &str) -> impl Iterator<Item = u32> {
-        let members = self
-            .rooms
-            .get(room)
-            .into_iter()
-            .flat_map(|members| members.keys().copied());
-        self.private.get(room).copied().into_iter().chain(members)
     }
 }

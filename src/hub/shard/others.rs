@@ -6,23 +6,21 @@ use compact_str::CompactString;
 use foldhash::fast::RandomState;
 use hashbrown::HashSet;
 
-use super::{Shard, State};
+use super::{Shard, Source, State};
 use crate::engine::Outbox;
 use crate::hub::target::Selection;
 use crate::hub::{Name, ShardId, SocketKey};
-use crate::metrics::Tally;
+use crate::metrics::{Tally, Transport};
 use crate::protocol::encoded::Encoded;
 use crate::protocol::ids::SocketId;
 
-/// What other servers are told of a socket.
+/// What is kept of a socket for those who ask other servers, and for the application.
 #[derive(Clone, Debug)]
 pub struct Facts {
     /// What is kept of the request by which its session began.
     pub record: Arc<str>,
     /// What it connected with, as JSON; empty for nothing.
     pub auth: Box<str>,
-    /// What the application keeps with it, as JSON; empty for nothing.
-    pub data: Box<str>,
 }
 
 /// A socket as others see it.
@@ -34,8 +32,16 @@ pub struct Described {
     pub id: SocketId,
     /// The id that other clients are shown, where that is another one.
     pub alias: Option<SocketId>,
+    /// Who the client is, where something says so.
+    pub user: Option<Name>,
     /// Its rooms, without its private ones.
     pub rooms: Vec<Name>,
+    /// What the application keeps with it, as JSON; empty for nothing.
+    pub data: Box<str>,
+    /// Where it comes from.
+    pub source: Source,
+    /// How its packets reach it now.
+    pub transport: Transport,
     /// What is known of it beside that.
     pub facts: Option<Box<Facts>>,
 }
@@ -110,20 +116,26 @@ impl Shard {
                 key: SocketKey { shard, slot },
                 id: socket.id.clone(),
                 alias: socket.alias.clone(),
+                user: socket.user.clone(),
                 rooms: socket.rooms.clone(),
+                data: socket.data.clone(),
+                source: socket.source,
+                transport: socket.outbox.transport(),
                 facts: socket.facts.clone(),
             });
         }
     }
 
-    pub(in crate::hub) fn set_data(&self, slot: u32, data: Box<str>) {
+    pub(in crate::hub) fn data(&self, slot: u32, id: &SocketId) -> Box<str> {
+        let state = self.0.lock();
+        let socket = state.sockets.get(slot as usize).filter(|socket| socket.id == *id);
+        socket.map_or_else(Box::default, |socket| socket.data.clone())
+    }
+
+    pub(in crate::hub) fn set_data(&self, slot: u32, id: &SocketId, data: Box<str>) {
         let mut state = self.0.lock();
-        if let Some(facts) = state
-            .sockets
-            .get_mut(slot as usize)
-            .and_then(|socket| socket.facts.as_mut())
-        {
-            facts.data = data;
+        if let Some(socket) = state.sockets.get_mut(slot as usize).filter(|socket| socket.id == *id) {
+            socket.data = data;
         }
     }
 

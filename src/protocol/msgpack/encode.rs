@@ -231,7 +231,8 @@ mod tests {
             any::<i64>().prop_map(Value::from),
             any::<u64>().prop_map(Value::from),
             (-300_i64..300).prop_map(Value::from),
-            any::<f64>().prop_map(Value::from),
+            // The reader of this test loses a bit of the smallest ones, which `floats_keep_every_bit` looks at.
+            (prop::num::f64::NORMAL | prop::num::f64::ZERO).prop_map(Value::from),
             any::<String>().prop_map(Value::from),
         ];
         leaf.prop_recursive(6, 100, 20, |inner| {

@@ -1,5 +1,7 @@
 //! What is said about every kind of mistake, in process; `tests/config.rs` runs the binary.
 
+mod backend;
+
 use super::*;
 use proptest::prelude::*;
 
@@ -181,69 +183,16 @@ fn a_burst_needs_a_rate() {
 fn what_comes_later_says_so() {
     for text in [
         "[server.tls]\ncert = 'x'",
-        "[limits]\nsockets_per_user = 1",
         "[cluster]\nmode = 'sharded'",
-        "[webhook]\nurl = 'x'",
         "[recovery]\non = true",
         "[admin.tls]\ncert = 'x'",
         "[admin_ui]\non = true",
-        "[[namespace]]\nname = '/'\nauth = ['token', 'webhook']",
-        "[[namespace]]\nname = '/'\nauth = 'webhook'",
-        "[[namespace]]\nname = '/'\notherwise = 'webhook'",
-        "[[namespace]]\nname = '/'\n[[namespace.event]]\nname = 'x'\naction = 'drop'\nstream = ''",
     ] {
         let errors = errors(text);
         assert_eq!(errors.len(), 1, "{text}: {errors:?}");
         assert!(errors[0].contains("with a later version"), "{text}: {errors:?}");
     }
     assert!(errors("[[namespace]]\nname = '/'\nauth = 'none'").is_empty());
-}
-
-#[test]
-fn tokens_need_keys_that_can_be_used() {
-    let with = |token: &str, auth: &str| format!("[token]\n{token}\n[[namespace]]\nname = '/'\nauth = {auth}");
-    let key = |name: &str| format!("public_keys = ['{}/tests/keys/{name}']", env!("CARGO_MANIFEST_DIR"));
-    let secret = "secrets = ['0123456789-0123456789-0123456789']";
-    for (text, part) in [
-        (with(secret, "'token'"), None),
-        (with(secret, "['token']"), None),
-        (with(&key("rsa1.pub.pem"), "'token'"), None),
-        (with("jwks = 'https://id.example/keys'", "'token'"), None),
-        (with("", "'none'"), None),
-        (with("", "'token'"), Some("needs a key")),
-        (with("secrets = ['']", "'token'"), Some("number 1 is empty")),
-        (with("secrets = ['***']", "'token'"), Some("stands for one it hides")),
-        (with("public_keys = ['']", "'token'"), Some("empty entry")),
-        (
-            with(&key("rsa1.key.pem"), "'token'"),
-            Some("rsa1.key.pem\" holds a private key"),
-        ),
-        (with("jwks = '/nowhere/keys.json'", "'token'"), Some("cannot be read")),
-        (with("jwks = 'ftp://id.example'", "'token'"), Some("ftp://")),
-        (with(&format!("{secret}\nleeway = '2h'"), "'token'"), Some("too much")),
-        (with(secret, "[]"), Some("must be")),
-        (with(secret, "['none', 'token']"), Some("must be")),
-        (with(secret, "'tokens'"), Some("none of")),
-    ] {
-        let errors = errors(&text);
-        assert_eq!(errors.len(), usize::from(part.is_some()), "{text}: {errors:?}");
-        assert!(
-            errors.iter().all(|error| error.contains(part.unwrap_or_default())),
-            "{text}: {errors:?}"
-        );
-    }
-}
-
-#[test]
-fn who_must_show_a_token_may_do_nothing_that_is_not_allowed() {
-    let text = "[token]\nsecrets = ['0123456789-0123456789-0123456789']\n[[namespace]]\nname = '/'\nauth = 'token'\n\
-                publish = ['a']\n[[namespace]]\nname = '/open'\n";
-    let config = Config::from_toml(text).unwrap();
-    assert_eq!(config.namespace[0].join, [""; 0]);
-    assert_eq!(config.namespace[0].publish, ["a"]);
-    assert_eq!(config.namespace[1].join, ["*"]);
-    assert!(!config.to_toml().contains("0123456789"), "{}", config.to_toml());
-    assert_eq!(config.namespace[0].auth, crate::socketio::config::Auth::Token);
 }
 
 #[test]
@@ -325,11 +274,7 @@ fn strange_variables_are_named_with_what_was_meant() {
             "/",
             "comes from the configuration file alone",
         ),
-        (
-            "ROOMCAST_LIMITS__SOCKETS_PER_USER_FILE",
-            "x",
-            "comes with a later version",
-        ),
+        ("ROOMCAST_RECOVERY__ON_FILE", "x", "comes with a later version"),
         ("ROOMCAST_CLUSTER__REDIS", "http://x", "cluster.redis: "),
         (
             "ROOMCAST_LIMITS__ATTACHMENTS",

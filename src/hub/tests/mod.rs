@@ -1,5 +1,7 @@
 //! The hub with real outboxes: who gets what, once, and in which order.
 
+mod finding;
+
 use std::collections::HashMap;
 use std::future::Future as _;
 use std::pin::pin;
@@ -47,15 +49,29 @@ impl Fixture {
     }
 
     fn enter(&self, namespace: &str, rooms: &[&str], alias: Option<&SocketId>, bytes_max: usize) -> Member {
+        self.enter_as(None, namespace, rooms, alias, bytes_max)
+    }
+
+    fn enter_as(
+        &self,
+        user: Option<&str>,
+        namespace: &str,
+        rooms: &[&str],
+        alias: Option<&SocketId>,
+        bytes_max: usize,
+    ) -> Member {
         let outbox = Arc::new(Outbox::new(self.ids.next().unwrap(), bytes_max));
         let id = SocketId::from(self.ids.next().unwrap());
+        let user = user.map(Name::from);
         let socket = NewSocket {
             outbox: &outbox,
             namespace: &namespace.into(),
             id: &id,
             alias,
             rooms: &names(rooms),
-            user: None,
+            user: user.as_ref(),
+            source: Source::nowhere(),
+            data: Box::default(),
             facts: None,
         };
         let key = self
