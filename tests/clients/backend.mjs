@@ -62,6 +62,7 @@ export class Backend {
     const server = createServer((request, response) => void this.#serve(request, response));
     server.listen(port, '127.0.0.1');
     await once(server, 'listening');
+    server.unref(); // a test that fails at its start must not be kept from ending
     this.#server = server;
     this.port = server.address().port;
   }

@@ -37,17 +37,18 @@ async function startChat(words) {
   const ports = [await freePort(), await freePort()];
   const [GATEWAY, GATEWAY_API] = ports.map((port) => `http://127.0.0.1:${port}`);
   const backend = await Program.start(words, { PORT: '0', GATEWAY, GATEWAY_API });
-  const gateway = await Gateway.start({
-    file: path.join(folder, 'roomcast.toml'),
-    ports,
-    variables: {
-      ROOMCAST_WEBHOOK__URL: `${backend.url}/webhook`,
-      ROOMCAST_SERVER__CLIENT_BUNDLE: path.join(here, 'node_modules/client-4.8.4/dist/socket.io.min.js'),
-      ROOMCAST_DRAIN__DELAY: '0s',
-      ROOMCAST_DRAIN__SPREAD: '0s',
-    },
-  });
-  return { backend, gateway };
+  const variables = {
+    ROOMCAST_WEBHOOK__URL: `${backend.url}/webhook`,
+    ROOMCAST_SERVER__CLIENT_BUNDLE: path.join(here, 'node_modules/client-4.8.4/dist/socket.io.min.js'),
+    ROOMCAST_DRAIN__DELAY: '0s',
+    ROOMCAST_DRAIN__SPREAD: '0s',
+  };
+  try {
+    return { backend, gateway: await Gateway.start({ file: path.join(folder, 'roomcast.toml'), ports, variables }) };
+  } catch (error) {
+    await backend.stop();
+    throw error;
+  }
 }
 
 /** A webhook as the gateway would send it, or somebody else. */
@@ -119,8 +120,9 @@ for (const [language, words] of Object.entries(BACKENDS)) {
         const phone = await user(t, kind, name);
         await told(`${name} is here`);
         const laptop = await user(t, kind, name);
-        phone.close();
+        // Its `connected` came before, so the backend knows of both.
         await laptop.done('say', 'lobby', `of ${name}`);
+        phone.close();
         laptop.close();
         await told(`${name} is gone (client_left)`);
         assert.deepEqual(texts(watcher).filter((text) => text.includes(name)), [`${name} is here`, `of ${name}`, `${name} is gone (client_left)`]);
@@ -182,8 +184,9 @@ for (const [language, words] of Object.entries(BACKENDS)) {
         await page.press('#text', 'Enter');
       };
       const hears = (page, text) => page.locator('#messages li').getByText(text, { exact: true }).waitFor();
-      const [alice, carol] = [await tab('alice'), await tab('carol')];
-      await hears(alice, 'carol is here');
+      const [alice, carol, banned, nobody] = await Promise.all(['alice', 'carol', 'mallory', 'not a name'].map(tab));
+      await alice.locator('h1').getByText('lobby', { exact: true }).waitFor();
+      await carol.locator('h1').getByText('lobby', { exact: true }).waitFor();
       await says(alice, 'hi <b>there</b>');
       for (const page of [alice, carol]) await hears(page, 'alice: hi <b>there</b>');
       await alice.click('text=staff');
@@ -192,9 +195,8 @@ for (const [language, words] of Object.entries(BACKENDS)) {
       await carol.locator('#error').getByText('carol may not enter staff').waitFor();
       const late = await tab('erin');
       await hears(late, 'alice: hi <b>there</b>');
-      const banned = await tab('mallory');
+      await hears(carol, 'erin is here');
       await banned.locator('#error').getByText('banned').waitFor();
-      const nobody = await tab('not a name');
       await nobody.locator('#error').getByText(/unauthorized|1 to 20 letters/).first().waitFor();
     });
   });

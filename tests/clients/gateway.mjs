@@ -154,7 +154,7 @@ ${rest}
 
   async #ready() {
     let ended;
-    const watch = this.#ended.then((end) => (ended = end));
+    const watch = this.#ended.finally(() => (ended = true)).then((end) => (ended = end));
     const answers = async () => {
       while (!ended) {
         const answer = await fetch(`${this.adminUrl}/readyz`).catch(() => undefined);
