@@ -170,28 +170,34 @@ for (const [language, words] of Object.entries(BACKENDS)) {
     });
 
     it('its page', async (t) => {
+      const visitor = await browser.chromium.newContext();
+      t.after(() => visitor.close());
       const tab = async (name) => {
-        const visitor = await browser.chromium.newContext();
-        t.after(() => visitor.close());
         const page = await visitor.newPage();
         await page.goto(chat.backend.url);
         await page.fill('#name', name);
         await page.press('#name', 'Enter');
         return page;
       };
+      // A tab in the background is slow to do anything.
       const says = async (page, text) => {
+        await page.bringToFront();
         await page.fill('#text', text);
         await page.press('#text', 'Enter');
       };
       const hears = (page, text) => page.locator('#messages li').getByText(text, { exact: true }).waitFor();
-      const [alice, carol, banned, nobody] = await Promise.all(['alice', 'carol', 'mallory', 'not a name'].map(tab));
+      const enters = async (page, room) => {
+        await page.bringToFront();
+        await page.click(`text=${room}`);
+      };
+      const [banned, nobody, alice, carol] = [await tab('mallory'), await tab('not a name'), await tab('alice'), await tab('carol')];
       await alice.locator('h1').getByText('lobby', { exact: true }).waitFor();
       await carol.locator('h1').getByText('lobby', { exact: true }).waitFor();
       await says(alice, 'hi <b>there</b>');
       for (const page of [alice, carol]) await hears(page, 'alice: hi <b>there</b>');
-      await alice.click('text=staff');
+      await enters(alice, 'staff');
       await alice.locator('h1').getByText('staff', { exact: true }).waitFor();
-      await carol.click('text=staff');
+      await enters(carol, 'staff');
       await carol.locator('#error').getByText('carol may not enter staff').waitFor();
       const late = await tab('erin');
       await hears(late, 'alice: hi <b>there</b>');
