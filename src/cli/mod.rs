@@ -2,7 +2,8 @@
 //!
 //! The only module that names clap. Output for people goes to stderr, data to stdout.
 
-mod health;
+mod admin;
+mod api;
 
 use std::fmt::Display;
 use std::io::{ErrorKind, Write, stdout};
@@ -15,7 +16,8 @@ use crate::backend::Grant;
 use crate::config::{Config, Flag, Loaded, Problems, Sources};
 use crate::server::{self, Ended, ServeError};
 use crate::units::Span;
-use health::{ask_readiness, host_of};
+use admin::{Place, Request};
+use api::Api;
 
 /// `health`: the node is not ready, or not there.
 const NOT_READY: u8 = 1;
@@ -100,6 +102,8 @@ enum Command {
         #[arg(long, value_name = "URL")]
         admin: Option<String>,
     },
+    #[command(flatten)]
+    Api(Api),
 }
 
 /// What a token is to say.
@@ -159,12 +163,13 @@ pub fn run() -> ExitCode {
         Some(Command::Serve(settings)) => serve(&settings.or(outer)),
         Some(Command::Check(settings)) => check(&settings.or(outer)),
         Some(Command::Token(wishes)) => token(*wishes, outer),
-        Some(Command::Config | Command::Health { .. }) if outer.is_any() => {
+        Some(Command::Config | Command::Health { .. } | Command::Api(_)) if outer.is_any() => {
             let message = "settings belong to the commands `serve` and `check`";
             explain(&CommandLine::command().error(Usage::ArgumentConflict, message))
         }
         Some(Command::Config) => print(Config::reference()),
         Some(Command::Health { admin }) => health(admin),
+        Some(Command::Api(api)) => api.run(),
     }
 }
 
@@ -319,13 +324,13 @@ fn count(number: usize, noun: &str) -> String {
 fn health(admin: Option<String>) -> ExitCode {
     let from_environment = || std::env::var(ADMIN_VARIABLE).ok().filter(|url| !url.is_empty());
     let url = admin.or_else(from_environment).unwrap_or_else(|| ADMIN_URL.to_owned());
-    let Some(host) = host_of(&url) else {
+    let Some(place) = Place::parse(&url) else {
         complain(&format!(
             "roomcast: \"{url}\" is not the URL of an admin listener: write it as {ADMIN_URL}"
         ));
         return ExitCode::from(USAGE);
     };
-    match ask_readiness(&host) {
+    match place.ask(&Request::get("/readyz")) {
         Ok((200, body)) => {
             complain(&format!("ready: {body}"));
             ExitCode::SUCCESS

@@ -186,7 +186,7 @@ fn limits(config: &Config, findings: &mut Findings) {
         findings.conflict("limits.events_burst", &["limits.events_per_second"], message);
     }
     if config.limits.sockets_per_user > 0 && config.namespace.iter().all(|namespace| namespace.auth == Auth::None) {
-        let message = "does nothing: users come with tokens, by `auth = \"token\"`";
+        let message = "does nothing: users come with tokens and from the webhook, by `auth`";
         findings.warning("limits.sockets_per_user", message);
     }
 }

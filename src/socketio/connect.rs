@@ -323,6 +323,7 @@ impl Client {
         let mut tally = Tally::default();
         let key = self.shared.hub.add(self.shard, new, connect, &mut tally);
         self.shared.metrics.sent(&tally);
+        self.shared.cluster.entered(&namespace, &entrance.rooms);
         let shown_id = entrance.alias.as_ref().unwrap_or(&id).as_str();
         debug!(namespace = &*namespace, socket = shown_id, "entered");
         let rooms_max = match self.shared.limits.rooms_per_socket {

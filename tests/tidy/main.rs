@@ -68,7 +68,7 @@ const CRATES: [(&str, &[&str], &str); 23] = [
         &["src/engine/outbox.rs"],
         "one place wakes a session's task",
     ),
-    ("clap", &["src/cli/mod.rs"], "the command line is one file"),
+    ("clap", &["src/cli/"], "the command line is one module"),
     (
         "fastwebsockets",
         &["src/engine/websocket.rs"],
