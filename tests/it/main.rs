@@ -80,6 +80,7 @@ mod token_keys;
 mod tokens;
 mod upgrade;
 mod user_sockets;
+mod webhook_cluster;
 mod webhook_events;
 mod webhook_notices;
 mod webhook_rooms;
