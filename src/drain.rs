@@ -200,6 +200,7 @@ impl Drain {
     /// Waits until the application knows who has gone.
     async fn told(&self) {
         if let Some(webhooks) = &self.webhooks {
+            self.cluster.told().await; // of rooms that are vacated
             webhooks.emptied().await;
         }
     }

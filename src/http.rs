@@ -52,16 +52,24 @@ pub enum BodyError {
 /// # Errors
 /// When it is longer, breaks off, or takes more than 15 seconds.
 pub async fn read_body(body: Incoming, bytes_max: usize) -> Result<Bytes, BodyError> {
-    // A length that is announced is judged before a byte of it has come.
-    if body.size_hint().lower() > bytes_max as u64 {
-        return Err(BodyError::TooLarge);
-    }
     let collected = tokio::time::timeout(BODY_TIMEOUT, collect(body, bytes_max)).await;
     collected.unwrap_or(Err(BodyError::Late))
 }
 
+/// The same, for as long as it takes: its caller does not wait for ever.
+///
+/// # Errors
+/// When it is longer, or breaks off.
+pub async fn collect(body: Incoming, bytes_max: usize) -> Result<Bytes, BodyError> {
+    // A length that is announced is judged before a byte of it has come.
+    if body.size_hint().lower() > bytes_max as u64 {
+        return Err(BodyError::TooLarge);
+    }
+    copy(body, bytes_max).await
+}
+
 /// Copies what comes: each piece keeps the whole buffer that it was read into, which is kilobytes for a single byte.
-async fn collect(mut body: Incoming, bytes_max: usize) -> Result<Bytes, BodyError> {
+async fn copy(mut body: Incoming, bytes_max: usize) -> Result<Bytes, BodyError> {
     let mut bytes = Vec::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| BodyError::Broken)?;

@@ -24,7 +24,7 @@ const HEARTBEAT_MAX: Duration = Duration::from_mins(1);
 
 /// Time that others have at least when Redis was away: they connect anew every one to two seconds, and then see whether
 /// what they publish comes back.
-const RETURN_MIN: Duration = Duration::from_secs(5);
+pub(super) const RETURN_MIN: Duration = Duration::from_secs(5);
 
 /// How often each other gateway was heard of.
 #[derive(Clone, Debug, Default)]
@@ -90,6 +90,12 @@ impl Alive {
         let is_gone = |heard: &Heard| clock.saturating_sub(heard.at) >= heard.patience(self.heartbeat);
         let gone = self.nodes.extract_if(|_, heard| is_gone(heard));
         gone.map(|(_, heard)| heard.node).collect()
+    }
+
+    /// Whether others may have declared us dead before the heartbeat that comes back now.
+    pub(super) fn was_silent(&self, now: Instant) -> bool {
+        self.echoed
+            .is_some_and(|last| now.duration_since(last) >= self.heartbeat * MISSED_MAX)
     }
 
     /// We hear again after a while in which we did not: all others get their whole time again.

@@ -8,6 +8,7 @@ mod alive;
 mod answer;
 mod asking;
 mod census;
+mod changes;
 pub mod config;
 mod forward;
 mod found;
@@ -23,6 +24,7 @@ mod peers;
 pub mod redis;
 mod relay;
 mod requests;
+mod rooms;
 mod routes;
 mod showing;
 mod streams;
@@ -44,6 +46,7 @@ pub use acks::{Acknowledged, Event};
 pub use alive::Beats;
 pub use answer::{Answer, Receipt, Waiter};
 pub use census::{Census, NODE_SERVERS};
+pub use changes::{Changed, Gone, Place};
 pub use config::Config;
 pub use forward::{
     Client, Doubt, LINK_WINDOW, Owner, Passenger, Purpose, STREAM_WINDOW, Unreachable, Way, disbelieve, is_disbelief,
@@ -54,6 +57,7 @@ pub use hearing::{Act, Command, Heard, Hearing};
 pub use inventory::{Busy, Nodes, Undrained};
 pub use orders::Ordered;
 pub use pages::Page;
+pub use rooms::{Cleared, ROOMS_LIVE, Vacated};
 pub use streams::Appended;
 pub use users::{COUNTS_LIVE, Counted, Sockets};
 
@@ -61,6 +65,7 @@ use crate::hub::{Broadcast, Hub, Name};
 use crate::metrics::{Metrics, Origin};
 use crate::protocol::ids::IdGenerator;
 use crate::wish::Stopper;
+use changes::Changes;
 use forward::Forwarder;
 use gossip::{Look, Message, ROOMS_MAX, VERSION};
 use inventory::Surveys;
@@ -75,6 +80,7 @@ pub const MEMBERS_MAX: usize = 1000;
 pub struct Cluster {
     hub: Arc<Hub>,
     bus: Bus,
+    changes: Arc<Changes>,
     surveys: Surveys,
 }
 
@@ -129,15 +135,28 @@ impl Cluster {
     ) -> Result<(Arc<Self>, Option<Hearing>), String> {
         let surveys = Surveys::new(ids.clone(), metrics.clone());
         if config.is_alone() {
-            let bus = Bus::Solo;
-            return Ok((Arc::new(Self { hub, bus, surveys }), None));
+            let (bus, changes) = (Bus::Solo, Arc::default());
+            let solo = Self {
+                hub,
+                bus,
+                changes,
+                surveys,
+            };
+            return Ok((Arc::new(solo), None));
         }
         let (redis, events) = redis::Redis::open(&config.settings())?;
         let forwarder = Forwarder::new(config, listen, metrics);
         let relay = Relay::new(config, (ids, stopper), redis, Arc::clone(&hub), forwarder);
         let hearing = Hearing::new(Arc::clone(&relay), events);
+        let changes = Arc::clone(&relay.peers.changes);
         let bus = Bus::Redis(relay);
-        Ok((Arc::new(Self { hub, bus, surveys }), Some(hearing)))
+        let shared = Self {
+            hub,
+            bus,
+            changes,
+            surveys,
+        };
+        Ok((Arc::new(shared), Some(hearing)))
     }
 
     /// Whether other nodes may be there.
@@ -341,6 +360,8 @@ impl Cluster {
 
     /// A socket that entered a namespace, or was about to, is gone; it was in these rooms.
     pub fn exit<'a>(&self, namespace: &Name, rooms: impl IntoIterator<Item = &'a str>) {
+        let rooms: Vec<_> = rooms.into_iter().collect();
+        self.changes.of_rooms(namespace, rooms.iter().copied());
         if let Bus::Redis(relay) = &self.bus {
             let mut channels = relay.routes.of_namespace(namespace);
             channels.extend(relay.routes.of_rooms(namespace, rooms));
@@ -350,6 +371,7 @@ impl Cluster {
 
     /// A socket is in rooms in which it was not.
     pub fn joined(&self, namespace: &Name, rooms: &[Name]) -> Live {
+        self.changes.of_rooms(namespace, rooms.iter().map(|room| &**room));
         match &self.bus {
             Bus::Redis(relay) if !rooms.is_empty() => {
                 Live(relay.enter(relay.routes.of_rooms(namespace, rooms.iter().map(|room| &**room))))
@@ -367,6 +389,7 @@ impl Cluster {
 
     /// A socket is no longer in rooms in which it was.
     pub fn left(&self, namespace: &Name, rooms: &[Name]) {
+        self.changes.of_rooms(namespace, rooms.iter().map(|room| &**room));
         if let Bus::Redis(relay) = &self.bus
             && !rooms.is_empty()
         {

@@ -17,7 +17,8 @@ use tokio::sync::{Notify, watch};
 use tokio::time::MissedTickBehavior;
 use tracing::{debug, error, info, warn};
 
-use super::alive::Alive;
+use super::alive::{Alive, RETURN_MIN};
+use super::changes::Changes;
 use super::gossip::{self, Answer, Message, Node, Question, VERSION};
 use super::hearing::{Asker, Command, Heard};
 use super::redis::Failure;
@@ -49,6 +50,7 @@ pub(super) struct Peers {
     heartbeat: Duration,
     started: (Instant, SystemTime),
     pub(super) alive: Mutex<Alive>,
+    pub(super) changes: Arc<Changes>,
     /// Whether another tag may still be taken: no id was made with this one.
     is_nameless: Mutex<bool>,
     /// Whether others have been told of us, and we of them.
@@ -78,6 +80,7 @@ impl Peers {
             heartbeat,
             started: (Instant::now(), SystemTime::now()),
             alive: Mutex::new(Alive::new(heartbeat)),
+            changes: Arc::default(),
             is_nameless: Mutex::new(true),
             introduced: watch::Sender::new(false),
             met: Notify::new(),
@@ -91,6 +94,11 @@ impl Peers {
     /// Whether others have been told of us, and we of them, and the change of that.
     pub(super) fn introduced(&self) -> watch::Receiver<bool> {
         self.introduced.subscribe()
+    }
+
+    /// Time in which whoever is there is heard of.
+    pub(super) fn acquaintance(&self) -> Duration {
+        self.heartbeat * CLAIM_BEATS + RETURN_MIN
     }
 
     /// Whether an id is one of ours.
@@ -294,7 +302,11 @@ impl Relay {
         }
         match message {
             Message::Beat { node, .. } if node.run == *self.run() => {
-                let gone = self.peers.alive.lock().echo(Instant::now());
+                let now = Instant::now();
+                if self.peers.alive.lock().was_silent(now) {
+                    self.has_lapsed(); // others may have cleared up after us
+                }
+                let gone = self.peers.alive.lock().echo(now);
                 heard.extend(gone.into_iter().map(|node| self.gone(node, true)));
             }
             Message::Hello { node, .. } if node.run != *self.run() => {
@@ -387,6 +399,7 @@ impl Relay {
         } else {
             info!(node = &*node.tag, run = &*node.run, "a gateway left");
         }
+        self.peers.changes.of_node(&node, is_lost);
         self.asking.gone(&node.run);
         self.forwarder.gone(&node.run);
         Heard::Gone(Box::new(node))

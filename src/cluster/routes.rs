@@ -68,6 +68,11 @@ impl Routes {
         format!("{}-roomcast:user:{length}:{namespace}:{user}", self.prefix)
     }
 
+    /// Something else that gateways keep.
+    pub(super) fn own(&self, what: &str, whose: &str) -> String {
+        format!("{}-roomcast:{what}:{whose}", self.prefix)
+    }
+
     /// By what nodes believe each other.
     pub(super) fn secret(&self) -> String {
         format!("{}-roomcast:secret", self.prefix)

@@ -7,17 +7,11 @@ use std::time::Duration;
 use super::Config;
 use super::findings::Findings;
 use crate::backend;
-use crate::backend::webhook::config::Secrets;
 use crate::http::Secret;
 use crate::units::Span;
 
 /// Keys shorter than this can be guessed.
 const KEY_BYTES_MIN: usize = 32;
-
-/// Longest time for a call to the application, most calls at once, and most repeats of one.
-const CALL_MAX: Duration = Duration::from_secs(300);
-const CALLS_MAX: usize = 10_000;
-const RETRIES_MAX: u32 = 20;
 
 /// Clocks that are further apart are wrong.
 const LEEWAY_MAX: Duration = Duration::from_secs(3600);
@@ -90,60 +84,4 @@ pub(super) fn token(config: &Config, findings: &mut Findings) {
         };
         findings.warning(key, message);
     }
-}
-
-/// Checks `[webhook]`.
-pub(super) fn webhook(config: &Config, findings: &mut Findings) {
-    let webhook = &config.webhook;
-    match &webhook.secret {
-        Secrets::One(secret) if secret.expose().is_empty() => {}
-        Secrets::One(one) => secret("webhook.secret", one.expose(), "", findings),
-        Secrets::Many(secrets) => keys("webhook.secret", "secret", secrets, findings),
-    }
-    for (index, kind) in webhook.events.iter().enumerate() {
-        if webhook.events[..index].contains(kind) {
-            let message = format!("\"{}\" is there twice", kind.as_str());
-            findings.error("webhook.events", message);
-        }
-    }
-    for name in &webhook.headers {
-        if !is_header_name(name) {
-            findings.error("webhook.headers", format!("\"{name}\" is not a header's name"));
-        }
-    }
-    if webhook.timeout.0.is_zero() || webhook.timeout.0 > CALL_MAX {
-        let message = format!(
-            "\"{}\" must be more than nothing and at most {}",
-            webhook.timeout,
-            Span(CALL_MAX)
-        );
-        findings.error("webhook.timeout", message);
-    }
-    if !(1..=CALLS_MAX).contains(&webhook.concurrency) {
-        let message = format!("{} is not a number from 1 to {CALLS_MAX}", webhook.concurrency);
-        findings.error("webhook.concurrency", message);
-    }
-    if webhook.retries > RETRIES_MAX {
-        findings.error(
-            "webhook.retries",
-            format!("{} is too many: at most {RETRIES_MAX}", webhook.retries),
-        );
-    }
-    if !webhook.is_on() {
-        return;
-    }
-    if let Some(problem) = webhook.url.problem() {
-        findings.error("webhook.url", format!("\"{}\" {problem}", webhook.url));
-    }
-    if webhook.secret.list().is_empty() {
-        let message = "has no webhook.secret beside it: requests are not signed, and whoever reaches the application \
-                       can say that he is the gateway";
-        findings.warning("webhook.url", message);
-    }
-}
-
-/// A token of RFC 9110.
-fn is_header_name(name: &str) -> bool {
-    let is_allowed = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
-    !name.is_empty() && name.chars().all(is_allowed)
 }

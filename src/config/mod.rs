@@ -21,6 +21,7 @@ mod namespaces;
 mod reference;
 mod screen;
 mod validate;
+mod webhook;
 
 pub use findings::Problems;
 pub use layers::{Flag, Sources};

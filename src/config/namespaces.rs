@@ -2,6 +2,7 @@
 
 use super::Config;
 use super::findings::Findings;
+use super::webhook::calls;
 use crate::backend::webhook::Kind;
 use crate::socketio::config::{ActionName, Auth, EventRule, Namespace, Otherwise};
 
@@ -50,18 +51,6 @@ pub(super) fn namespaces(config: &Config, findings: &mut Findings) {
         }
         rules(config, namespace, &path, findings);
     }
-}
-
-/// Checks that the application can be asked what the setting at `path` wants it to be asked.
-fn calls(config: &Config, path: &str, kind: Kind, findings: &mut Findings) {
-    let message = if !config.webhook.is_on() {
-        "\"webhook\" needs a webhook.url to ask".to_owned()
-    } else if !config.webhook.wants(kind) {
-        format!("\"webhook\" needs \"{}\" in webhook.events", kind.as_str())
-    } else {
-        return;
-    };
-    findings.conflict(path, &["webhook.url", "webhook.events"], message);
 }
 
 fn check_namespace_name(name: &str) -> Result<(), String> {

@@ -9,9 +9,10 @@ use ipnet::IpNet;
 
 use super::Config;
 use super::address::{Address, address, check_origin, networked, not_a_network, reachable};
-use super::credentials::{keys, secret, token, webhook};
+use super::credentials::{keys, secret, token};
 use super::findings::Findings;
 use super::namespaces::namespaces;
+use super::webhook::webhook;
 use crate::cluster::config::Mode;
 use crate::cluster::redis;
 use crate::proxies;
@@ -64,12 +65,6 @@ fn server(config: &Config, findings: &mut Findings) {
         if origin == "*" {
             let message = "\"*\" lets every page on the internet connect in its visitors' name";
             findings.warning("server.origins", message);
-            let forwards = |name: &String| name.eq_ignore_ascii_case("cookie");
-            if config.webhook.is_on() && config.webhook.headers.iter().any(forwards) {
-                let message = "\"*\" and webhook.headers with \"cookie\": the application is told the cookies of \
-                               visitors of every page, and must not take them for who is there";
-                findings.warning("server.origins", message);
-            }
         } else if let Err(message) = check_origin(origin) {
             findings.error("server.origins", message);
         }
@@ -191,7 +186,7 @@ fn limits(config: &Config, findings: &mut Findings) {
         findings.conflict("limits.events_burst", &["limits.events_per_second"], message);
     }
     if config.limits.sockets_per_user > 0 && config.namespace.iter().all(|namespace| namespace.auth == Auth::None) {
-        let message = "does nothing: users come with tokens, by `auth = \"token\"`";
+        let message = "does nothing: users come with tokens and from the webhook, by `auth`";
         findings.warning("limits.sockets_per_user", message);
     }
 }

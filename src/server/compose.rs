@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::sync::watch;
+use tokio::task::AbortHandle;
 
 use super::bundle::Bundle;
 use super::config::{Auto, Demo};
@@ -26,6 +27,16 @@ use crate::protocol::ids::IdGenerator;
 use crate::proxies::Proxies;
 use crate::socketio::{self, SocketIo};
 use crate::wish::Stopper;
+
+/// A task that ends with this.
+#[derive(Debug)]
+pub(super) struct Task(AbortHandle);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
 
 /// What all parts are built on.
 struct Base<'a> {
@@ -54,6 +65,8 @@ impl Parts {
         }
         let engine = Arc::new(engine);
         let socketio = base.socketio(&cluster, tokens, webhooks.clone());
+        let tells = socketio.tell_of_rooms();
+        let teller = tells.map(|tells| Task(tokio::spawn(tells).abort_handle()));
         if let Some(hearing) = hearing {
             join(&cluster, hearing, &socketio, needs_redis.then_some(&engine));
         }
@@ -88,6 +101,7 @@ impl Parts {
             cluster,
             socketio,
             webhooks,
+            _teller: teller,
             admin,
             stopper,
         })

@@ -9,6 +9,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use tracing::{Instrument as _, info_span};
 
 use super::bundle::Bundle;
+use super::compose::Task;
 use super::connection::{Complaints, Port};
 use crate::backend::webhook::Webhooks;
 use crate::cluster::{Client, Cluster, Owner, Unreachable, Way};
@@ -47,6 +48,8 @@ pub(super) struct Parts {
     pub(super) cluster: Arc<Cluster>,
     pub(super) socketio: Arc<SocketIo>,
     pub(super) webhooks: Option<Arc<Webhooks>>,
+    /// Tells the application of rooms and gateways, where it wants to know.
+    pub(super) _teller: Option<Task>,
     pub(super) admin: Admin,
     pub(super) stopper: Stopper,
 }

@@ -126,11 +126,11 @@ pub(super) fn quoted(room: &str) -> String {
 
 /// A packet for the log: cut, and without what clients connect with, which may be a secret. Where tokens are read, any
 /// event may bring one: of those the name is shown.
-pub(super) fn loggable(text: &str, may_hold_token: bool) -> &str {
+pub(super) fn loggable(text: &str, may_hold_secret: bool) -> &str {
     if text.starts_with('0') {
         return "0…";
     }
-    let array = text.find('[').filter(|_| may_hold_token);
+    let array = text.find('[').filter(|_| may_hold_secret);
     let name = array.and_then(|start| Some(&text[..start + text[start..].find(',')?]));
     logged(name.unwrap_or(text))
 }

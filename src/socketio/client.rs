@@ -22,7 +22,7 @@ use super::relay::{self, Held};
 use super::rules::Rules;
 use super::values::Values;
 use super::waiting::{Step, Waits};
-use crate::backend::webhook::{Line, Orders, Subject};
+use crate::backend::webhook::{Line, Subject};
 use crate::engine::{Event, Session};
 use crate::hub::{Except, Kick, Name, Reply, ShardId, SocketKey};
 use crate::limits::Bucket;
@@ -55,7 +55,7 @@ pub(super) struct Client {
     /// How its packets are written.
     pub(super) parser: Parser,
     /// The client left its last namespace by itself.
-    has_left: bool,
+    pub(super) has_left: bool,
     since: Instant,
 }
 
@@ -227,7 +227,10 @@ impl Client {
     }
 
     pub(super) fn on_text(&mut self, text: String) -> Result<(), Reason> {
-        trace!(packet = loggable(&text, self.shared.tokens.is_some()), "received");
+        trace!(
+            packet = loggable(&text, self.shared.tokens.is_some() || self.shared.webhooks.is_some()),
+            "received"
+        );
         if self.partial.is_some() {
             debug!("text instead of an attachment");
             return Err(Reason::Malformed);
@@ -373,24 +376,5 @@ impl Client {
                 );
                 Reason::Malformed
             })
-    }
-
-    /// A namespace was entered: the time to do so no longer runs. The application wants this to be done at once.
-    pub(super) fn entered(&mut self, socket: Socket, orders: Orders) {
-        let rooms = if socket.rules.presence {
-            self.shared.hub.rooms_of(socket.key)
-        } else {
-            Vec::new()
-        };
-        self.shared.follow(&socket.namespace, Movement::Join, &rooms);
-        let presence = announce::presence(&socket, Movement::Join, &rooms);
-        if let Some(index) = socket.rules.index {
-            self.shared.metrics.sockets(index).inc();
-        }
-        self.tell_connected(&socket, orders);
-        self.sockets.push(socket);
-        self.connect_by = None;
-        self.has_left = false;
-        self.send_out(presence, relay::Reply::None);
     }
 }

@@ -9,11 +9,13 @@ use serde_json::Value;
 use tracing::debug;
 
 use super::SocketIo;
+use super::announce::{self, Movement};
 use super::arguments::without_query;
 use super::client::{Client, ROOT, Socket};
 use super::consult::{Admission, Ids};
 use super::pass::Pass;
 use super::quota::Seat;
+use super::relay;
 use super::rules::Rules;
 use super::waiting::Settled;
 use crate::backend::webhook::{Orders, Subject};
@@ -321,6 +323,7 @@ impl Client {
         let mut tally = Tally::default();
         let key = self.shared.hub.add(self.shard, new, connect, &mut tally);
         self.shared.metrics.sent(&tally);
+        self.shared.cluster.entered(&namespace, &entrance.rooms);
         let shown_id = entrance.alias.as_ref().unwrap_or(&id).as_str();
         debug!(namespace = &*namespace, socket = shown_id, "entered");
         let rooms_max = match self.shared.limits.rooms_per_socket {
@@ -344,6 +347,25 @@ impl Client {
         };
         self.entered(socket, orders);
         Ok(())
+    }
+
+    /// A namespace was entered: the time to do so no longer runs. The application wants this to be done at once.
+    fn entered(&mut self, socket: Socket, orders: Orders) {
+        let rooms = if socket.rules.presence {
+            self.shared.hub.rooms_of(socket.key)
+        } else {
+            Vec::new()
+        };
+        self.shared.follow(&socket.namespace, Movement::Join, &rooms);
+        let presence = announce::presence(&socket, Movement::Join, &rooms);
+        if let Some(index) = socket.rules.index {
+            self.shared.metrics.sockets(index).inc();
+        }
+        self.tell_connected(&socket, orders);
+        self.sockets.push(socket);
+        self.connect_by = None;
+        self.has_left = false;
+        self.send_out(presence, relay::Reply::None);
     }
 
     /// There is no verdict, as Redis does not let us hear the namespace or the keys of tokens are not there. Clients come

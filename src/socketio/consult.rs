@@ -128,15 +128,21 @@ impl Client {
             return Err(Reason::Bug); // the configuration was checked
         };
         applicant.ids = Some(ids);
-        let (data, _) = admission.data();
+        let (data, is_applications) = admission.data();
         applicant.claims = admission.claims;
         let moment = Moment {
             rooms: Vec::new(),
             transport: self.session.transport(),
         };
         let namespace = Name::clone(&applicant.namespace);
+        // Behind what is still to be told of an earlier socket of this id.
+        let line = webhooks.open(subject, &data, is_applications);
+        let answer = line.ask(Event::of(Kind::Connect, moment));
         let settled = async move {
-            let answer = webhooks.ask(Event::of(Kind::Connect, moment), &subject, &data).await;
+            let answer = match answer {
+                Ok(answer) => answer.await,
+                Err(_) => Err(Failure::Overflow),
+            };
             if answer.is_err() {
                 tokio::time::sleep(jitter()).await;
             }

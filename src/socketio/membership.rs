@@ -53,7 +53,7 @@ impl Client {
         let told = self.moved(socket, Movement::Join, &changed);
         if live.is_now() {
             if let Some((line, event)) = told {
-                line.tell(event);
+                let _ = line.tell(event); // what is lost is counted
             }
             if announces {
                 self.shared.follow(&socket.namespace, Movement::Join, &changed);
@@ -64,7 +64,7 @@ impl Client {
         Outcome::Wait(Box::pin(async move {
             if live.confirmed().await {
                 if let Some((line, event)) = told {
-                    line.tell(event);
+                    let _ = line.tell(event); // what is lost is counted
                 }
                 if announces {
                     shared.follow(&namespace, Movement::Join, &changed);

@@ -14,6 +14,7 @@ pub(crate) mod fuzzing;
 mod membership;
 mod neighbours;
 mod obey;
+mod occupancy;
 mod parser;
 mod partial;
 mod pass;

@@ -43,7 +43,7 @@ impl SocketIo {
             .as_ref()
             .and_then(|webhooks| webhooks.line(moved.id.as_str()));
         if let (Some(line), Some(moment)) = (line, self.moment(namespace, moved.key, &moved.id)) {
-            line.tell(Event::of(kind, moment).with_names("rooms", &moved.changed));
+            let _ = line.tell(Event::of(kind, moment).with_names("rooms", &moved.changed)); // what is lost is counted
         }
     }
 
@@ -127,11 +127,13 @@ impl Client {
             (Refusal::RateLimited, message.into())
         };
         if !call.wants_answer {
-            line.pass_on(event).map_err(full)?;
+            line.tell(event).map_err(full)?;
             return Ok(Outcome::Done(String::new())); // which nobody hears
         }
         let answer = line.ask(event).map_err(full)?;
-        Ok(Outcome::Wait(Box::pin(async move { Settled::Answered(answer.await) })))
+        Ok(Outcome::Wait(Box::pin(async move {
+            Settled::Answered(answer.await.map(|answer| answer.ack))
+        })))
     }
 
     /// Gives a client what the application answered.
@@ -158,14 +160,14 @@ impl Client {
         let Some(line) = &socket.line else { return };
         line.obey(Kind::Connect, orders);
         if self.shared.tells(Kind::Connected) {
-            line.tell(Event::of(Kind::Connected, self.moment(socket)));
+            let _ = line.tell(Event::of(Kind::Connected, self.moment(socket))); // what is lost is counted
         }
     }
 
     /// Tells the application which rooms a socket joined or left.
     pub(super) fn tell_moved(&self, socket: &Socket, movement: Movement, rooms: &[Name]) {
         if let Some((line, event)) = self.moved(socket, movement, rooms) {
-            line.tell(event);
+            let _ = line.tell(event); // what is lost is counted
         }
     }
 
@@ -189,7 +191,7 @@ impl Client {
             rooms: rooms.to_vec(),
             transport: self.session.transport(),
         };
-        line.tell(Event::of(Kind::Disconnect, moment).with("reason", reason.as_str()));
+        let _ = line.tell(Event::of(Kind::Disconnect, moment).with("reason", reason.as_str())); // what is lost is counted
     }
 
     fn moment(&self, socket: &Socket) -> Moment {

@@ -1,7 +1,7 @@
 //! The gateway on the wire: real gateways in this process, and a raw client that speaks by hand.
 //!
 //! Every file is one topic; every test's name is a promise. `gateway.rs` starts gateways, `client/` holds the raw
-//! client, `bridge.rs` brings it to gateways that it cannot reach by itself, `process.rs` runs the built binary,
+//! client, `backend.rs` is an application with a webhook, `bridge.rs` brings the client to gateways that it cannot reach by itself, `process.rs` runs the built binary,
 //! `observed.rs` keeps all that it writes, and `redis_server.rs` runs Redis.
 //! Nothing here sleeps to let things settle: a test waits for a fact with a deadline, and shows that
 //! something does *not* happen by what comes after it.
@@ -11,6 +11,7 @@
     reason = "nothing is reachable in a test binary; `pub` marks what topics use"
 )]
 
+mod backend;
 mod bridge;
 mod client;
 mod gateway;
@@ -80,6 +81,10 @@ mod token_keys;
 mod tokens;
 mod upgrade;
 mod user_sockets;
+mod webhook_events;
+mod webhook_notices;
+mod webhook_rooms;
+mod webhooks;
 mod websocket;
 mod websocket_handshake;
 mod wire_vectors;

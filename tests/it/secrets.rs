@@ -40,9 +40,20 @@ join = ["a-*"]
 name = "/chat"
 [token]
 secrets = ["canary-token-secret-0123456789-0123456789", "canary-token-short"]
+[webhook]
+url = "http://user:canary-password@127.0.0.1:9/hook?key=canary-query"
+secret = ["canary-webhook-secret-0123456789-0123456789", "canary-webhook-short"]
+timeout = "500ms"
+retries = 0
 [[namespace]]
 name = "/vip"
 auth = "token"
+[[namespace]]
+name = "/asks"
+auth = "webhook"
+[[namespace]]
+name = "/hands-over"
+otherwise = "webhook"
 "#;
 
 /// A request with a secret wherever one can stand.
@@ -134,6 +145,12 @@ async fn enter(gateway: &TestGateway, answers: &mut Answers) {
         answers.0.push(client.text().await);
         answers.0.push(client.call(json!(["refresh", TOKEN])).await.to_string());
         answers.0.push(client.call(json!(["join", "a-room"])).await.to_string());
+        client.enter("/hands-over").await;
+        let refused = client.ask("/hands-over", &json!(["an-event", "canary-argument"])).await;
+        assert_eq!(refused[0]["error"], "unavailable");
+        answers.0.push(refused.to_string());
+        client.send(r#"40/asks,{"token":"canary-auth"}"#).await;
+        answers.0.push(client.text().await);
         let mut old = Client::join(gateway, transport, 3).await;
         old.send("40/chat?token=canary-namespace").await;
         answers.0.push(old.text().await);
@@ -202,6 +219,15 @@ fn check_prints_no_secret() {
         (SETTINGS.replace("keys =", "kyes ="), false),
         (SETTINGS.replace("secrets = [", "secrets = [1, "), false),
         (SETTINGS.replace("\"canary-token-short\"", "\"\""), false),
+        (SETTINGS.replace("\"canary-webhook-short\"", "\"\""), false),
+        (SETTINGS.replace("secret = [", "secret = [1, "), false),
+        (SETTINGS.replace("http://user", "ftp://user"), false),
+        (SETTINGS.replace("http://user", "user"), false),
+        (SETTINGS.replace("127.0.0.1:9", "127.0.0.1:x"), false),
+        (
+            SETTINGS.replace("secret = [\"canary-webhook", "secrte = [\"canary-webhook"),
+            false,
+        ),
     ] {
         std::fs::write(&path, &settings).unwrap();
         let output = Command::new(env!("CARGO_BIN_EXE_roomcast"))

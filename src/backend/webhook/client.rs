@@ -78,7 +78,7 @@ impl Client {
             None => self.post_anew(request).await?,
         };
         let status = response.status();
-        let body = http::read_body(response.into_body(), ANSWER_BYTES_MAX).await;
+        let body = http::collect(response.into_body(), ANSWER_BYTES_MAX).await;
         let body = body.map_err(|error| match error {
             BodyError::TooLarge => Failure::TooLarge,
             BodyError::Broken => Failure::Cut,

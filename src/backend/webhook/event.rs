@@ -161,6 +161,14 @@ impl Event {
         self
     }
 
+    /// With a further field, JSON.
+    #[must_use]
+    pub fn with_json(mut self, field: &str, json: &str) -> Self {
+        self.name(field);
+        self.more.push_str(json);
+        self
+    }
+
     /// With a further field, names.
     #[must_use]
     pub fn with_names(mut self, field: &str, names: &[Arc<str>]) -> Self {

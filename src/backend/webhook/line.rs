@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::debug;
 
-use super::answer::{Ack, Orders};
+use super::answer::{Answer, Orders};
 use super::budget::Share;
 use super::event::{Event, Subject};
 use super::{Kind, Webhooks, Whose};
@@ -28,22 +28,22 @@ const NOTICES_MAX: usize = 1024;
 const BACKOFF: Duration = Duration::from_secs(1);
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
 
-/// A line.
+/// A line, as far as it is this socket's.
 #[derive(Clone, Debug)]
-pub struct Line(pub(super) Arc<Shared>);
+pub struct Line(pub(super) Arc<Owner>);
 
 /// Too much waits already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("too much waits for the webhook")]
 pub struct Full;
 
+/// Whose a line is. Sockets of clients 1.x and 2.x that come again have the ids that they had, and so share one.
 #[derive(Debug)]
-pub(super) struct Shared {
-    webhooks: Arc<Webhooks>,
-    /// Whose it is, where it is a socket's.
+pub(super) struct Owner {
+    /// The socket, where it is one's.
     subject: Option<Arc<Subject>>,
     data: Mutex<Data>,
-    queue: Mutex<Queue>,
+    jobs: Arc<Jobs>,
 }
 
 /// What is kept with the socket, as JSON.
@@ -52,6 +52,13 @@ struct Data {
     json: Arc<str>,
     /// The application said it, not a token.
     is_applications: bool,
+}
+
+/// What is to be done, in order.
+#[derive(Debug)]
+pub(super) struct Jobs {
+    webhooks: Arc<Webhooks>,
+    queue: Mutex<Queue>,
 }
 
 #[derive(Debug, Default)]
@@ -65,6 +72,7 @@ struct Queue {
 
 #[derive(Debug)]
 struct Job {
+    owner: Arc<Owner>,
     work: Work,
     _share: Option<Share>,
 }
@@ -86,19 +94,34 @@ struct Asked {
     start_by: Instant,
     /// Told that its turn has come, and then of the answer.
     begun: oneshot::Sender<()>,
-    answer: oneshot::Sender<Result<Option<Ack>, Failure>>,
+    answer: oneshot::Sender<Result<Answer, Failure>>,
+}
+
+impl Jobs {
+    pub(super) fn new(webhooks: Arc<Webhooks>) -> Arc<Self> {
+        Arc::new(Self {
+            webhooks,
+            queue: Mutex::default(),
+        })
+    }
+}
+
+impl Owner {
+    /// Those that share a line with this one.
+    pub(super) fn jobs(&self) -> Arc<Jobs> {
+        Arc::clone(&self.jobs)
+    }
 }
 
 impl Line {
-    pub(super) fn new(webhooks: Arc<Webhooks>, subject: Option<Arc<Subject>>, data: (&str, bool)) -> Self {
-        Self(Arc::new(Shared {
-            webhooks,
+    pub(super) fn new(jobs: Arc<Jobs>, subject: Option<Arc<Subject>>, data: (&str, bool)) -> Self {
+        Self(Arc::new(Owner {
             subject,
             data: Mutex::new(Data {
                 json: data.0.into(),
                 is_applications: data.1,
             }),
-            queue: Mutex::default(),
+            jobs,
         }))
     }
 
@@ -116,12 +139,12 @@ impl Line {
         !data.is_applications
     }
 
-    /// Has the application asked about a client's event; what it answers, once what it wants is done.
+    /// Asks the application. What its answer wants is done first, but for that of a `connect`, which is its caller's.
     ///
     /// # Errors
     /// When too much of this client, or of all, waits already.
-    pub fn ask(&self, event: Event) -> Result<impl Future<Output = Result<Option<Ack>, Failure>> + Send + use<>, Full> {
-        let start_by = Instant::now() + self.0.webhooks.timeout;
+    pub fn ask(&self, event: Event) -> Result<impl Future<Output = Result<Answer, Failure>> + Send + use<>, Full> {
+        let start_by = Instant::now() + self.0.jobs.webhooks.timeout;
         let (begun, begins) = oneshot::channel();
         let (answer, answered) = oneshot::channel();
         let asked = Asked {
@@ -129,7 +152,7 @@ impl Line {
             begun,
             answer,
         };
-        self.push_event(event, |event| Work::Ask(event, asked))?;
+        self.push(event, |event| Work::Ask(event, asked))?;
         Ok(async move {
             match tokio::time::timeout_at(start_by, begins).await {
                 Ok(Ok(())) => answered.await.unwrap_or(Err(Failure::Timeout)), // bounded from here on
@@ -138,70 +161,63 @@ impl Line {
         })
     }
 
-    /// Has the application told of a client's event that nobody waits for.
+    /// Tells the application something; what it does not take is tried again.
     ///
     /// # Errors
-    /// When too much of this client, or of all, waits already.
-    pub fn pass_on(&self, event: Event) -> Result<(), Full> {
-        self.push_event(event, Work::Tell)
-    }
-
-    /// Tells the application something. What finds no room is lost, counted and logged.
-    pub fn tell(&self, event: Event) {
-        let kind = event.kind;
-        let is_last = kind == Kind::Disconnect;
-        let mut queue = self.0.queue.lock();
-        let share = self.share(&event);
-        if share.is_none() || (!is_last && queue.jobs.len() >= NOTICES_MAX) {
-            drop(queue);
-            self.0.webhooks.lose(kind, Failure::Overflow);
-            return;
-        }
-        self.push(&mut queue, Work::Tell(event), share);
+    /// When too much of this client, or of all, waits already: then it is lost, counted and logged.
+    pub fn tell(&self, event: Event) -> Result<(), Full> {
+        self.push(event, Work::Tell)
     }
 
     /// Does what an answer to a question of this kind wants, before anything that comes later.
     pub fn obey(&self, kind: Kind, orders: Orders) {
         if !orders.is_empty() {
-            self.push(&mut self.0.queue.lock(), Work::Obey(kind, orders), None);
+            let mut queue = self.0.jobs.queue.lock();
+            self.start(&mut queue, Work::Obey(kind, orders), None);
         }
     }
 
-    fn push_event(&self, event: Event, work: impl FnOnce(Event) -> Work) -> Result<(), Full> {
-        let mut queue = self.0.queue.lock();
+    fn push(&self, mut event: Event, work: impl FnOnce(Event) -> Work) -> Result<(), Full> {
+        let webhooks = &self.0.jobs.webhooks;
+        if event.id.is_empty() {
+            event.id = webhooks.new_id();
+        }
+        let kind = event.kind;
+        let mut queue = self.0.jobs.queue.lock();
         let bytes = queue.bytes + event.own_bytes();
-        let is_full = queue.events >= EVENTS_MAX || (queue.events > 0 && bytes > self.0.webhooks.line_bytes_max);
-        let share = if is_full { None } else { self.share(&event) };
-        let Some(share) = share else {
+        let has_room = match kind {
+            Kind::Disconnect => true, // the last word
+            Kind::Event => queue.events == 0 || (queue.events < EVENTS_MAX && bytes <= webhooks.line_bytes_max),
+            _ => queue.jobs.len() < NOTICES_MAX,
+        };
+        let share = || webhooks.budget.take(event.bytes(self.0.subject.as_deref()));
+        let Some(share) = has_room.then(share).flatten() else {
             drop(queue);
-            self.0.webhooks.lose(event.kind, Failure::Overflow);
+            webhooks.lose(kind, Failure::Overflow);
             return Err(Full);
         };
-        queue.events += 1;
-        queue.bytes = bytes;
-        self.push(&mut queue, work(event), Some(share));
+        if kind == Kind::Event {
+            queue.events += 1;
+            queue.bytes = bytes;
+        }
+        self.start(&mut queue, work(event), Some(share));
         Ok(())
     }
 
-    fn share(&self, event: &Event) -> Option<Share> {
-        self.0.webhooks.budget.take(event.bytes(self.0.subject.as_deref()))
-    }
-
-    fn push(&self, queue: &mut Queue, mut work: Work, share: Option<Share>) {
-        if let Work::Tell(event) | Work::Ask(event, ..) = &mut work
-            && event.id.is_empty()
-        {
-            event.id = self.0.webhooks.new_id();
-        }
-        queue.jobs.push_back(Job { work, _share: share });
+    fn start(&self, queue: &mut Queue, work: Work, share: Option<Share>) {
+        queue.jobs.push_back(Job {
+            owner: Arc::clone(&self.0),
+            work,
+            _share: share,
+        });
         if !std::mem::replace(&mut queue.is_running, true) {
-            tokio::spawn(run(Arc::clone(&self.0)));
+            tokio::spawn(run(self.0.jobs()));
         }
     }
 }
 
 /// Does what is in a line until nothing is.
-async fn run(line: Arc<Shared>) {
+async fn run(line: Arc<Jobs>) {
     loop {
         let job = {
             let mut queue = line.queue.lock();
@@ -219,28 +235,29 @@ async fn run(line: Arc<Shared>) {
             job
         };
         match job.work {
-            Work::Tell(event) => line.tell(&event).await,
+            Work::Tell(event) => job.owner.tell(&event).await,
             Work::Ask(event, asked) => {
                 let _ = asked.begun.send(()); // its socket may be gone
-                let _ = asked.answer.send(line.ask(&event, asked.start_by).await);
+                let _ = asked.answer.send(job.owner.ask(&event, asked.start_by).await);
             }
-            Work::Obey(kind, orders) => line.obey(kind, None, orders).await,
+            Work::Obey(kind, orders) => job.owner.obey(kind, None, orders).await,
         }
     }
 }
 
-impl Shared {
+impl Owner {
     /// Tells the application, again and again as far as that is wanted.
     async fn tell(&self, event: &Event) {
+        let webhooks = &self.jobs.webhooks;
         let body = self.body(event);
         let mut tried = 0;
         loop {
-            let called = self.webhooks.call(event, body.clone(), self.subject.as_deref(), None);
+            let called = webhooks.call(event, body.clone(), self.subject.as_deref(), None);
             match called.await {
                 Ok(answer) => return self.obey(event.kind, event.namespace.clone(), answer.orders).await,
-                Err(failure) if tried >= self.webhooks.retries => {
+                Err(failure) if tried >= webhooks.retries => {
                     debug!(kind = event.kind.as_str(), why = failure.as_str(), "not told");
-                    return self.webhooks.complain(event.kind, failure);
+                    return webhooks.complain(event.kind, failure);
                 }
                 Err(_) => {}
             }
@@ -251,17 +268,20 @@ impl Shared {
     }
 
     /// Asks the application, unless it is too late for that.
-    async fn ask(&self, event: &Event, start_by: Instant) -> Result<Option<Ack>, Failure> {
+    async fn ask(&self, event: &Event, start_by: Instant) -> Result<Answer, Failure> {
         let body = self.body(event);
-        let called = self.webhooks.call(event, body, self.subject.as_deref(), Some(start_by));
-        let answer = called.await?;
-        self.obey(event.kind, None, answer.orders).await;
-        Ok(answer.ack)
+        let webhooks = &self.jobs.webhooks;
+        let called = webhooks.call(event, body, self.subject.as_deref(), Some(start_by));
+        let mut answer = called.await?;
+        if event.kind != Kind::Connect {
+            self.obey(event.kind, None, std::mem::take(&mut answer.orders)).await;
+        }
+        Ok(answer)
     }
 
     fn body(&self, event: &Event) -> bytes::Bytes {
         let data = Arc::clone(&self.data.lock().json);
-        event.body(&self.webhooks.node(), self.subject.as_deref(), &data)
+        event.body(&self.jobs.webhooks.node(), self.subject.as_deref(), &data)
     }
 
     async fn obey(&self, kind: Kind, namespace: Option<Arc<str>>, orders: Orders) {
@@ -278,6 +298,6 @@ impl Shared {
             Some(subject) => Whose::Socket(Arc::clone(subject)),
             None => Whose::Nobody(namespace),
         };
-        self.webhooks.obey(kind, whose, orders).await;
+        self.jobs.webhooks.obey(kind, whose, orders).await;
     }
 }

@@ -34,6 +34,7 @@ pub use answer::{Ack, Action, Answer, Deny, Orders};
 pub use config::Config;
 pub use event::{Event, Moment, Subject};
 pub use line::{Full, Line};
+use line::{Jobs, Owner};
 
 use crate::http::Secret;
 use crate::metrics::Metrics;
@@ -88,7 +89,7 @@ pub struct Webhooks {
 /// Lines by their keys.
 #[derive(Debug)]
 struct Lines {
-    by_key: HashMap<CompactString, Weak<line::Shared>, RandomState>,
+    by_key: HashMap<CompactString, Weak<Owner>, RandomState>,
     purge_at: usize,
 }
 
@@ -149,9 +150,12 @@ impl Webhooks {
     /// The line of a socket that comes in with this data, by the application's word or a token's. It is found by the
     /// socket's id for as long as somebody holds it.
     pub fn open(self: &Arc<Self>, subject: Arc<Subject>, data: &str, is_applications: bool) -> Line {
+        let mut lines = self.lines.lock();
+        let earlier = lines.get(subject.id.as_str()); // of a socket that had this id, and is not told to the end
+        let jobs = earlier.map_or_else(|| Jobs::new(Arc::clone(self)), |line| line.0.jobs());
         let key = subject.id.as_str().into();
-        let line = Line::new(Arc::clone(self), Some(subject), (data, is_applications));
-        self.lines.lock().insert(key, &line);
+        let line = Line::new(jobs, Some(subject), (data, is_applications));
+        lines.insert(key, &line);
         line
     }
 
@@ -165,23 +169,12 @@ impl Webhooks {
         let line = {
             let mut lines = self.lines.lock();
             lines.get(key).unwrap_or_else(|| {
-                let line = Line::new(Arc::clone(self), None, ("", true));
+                let line = Line::new(Jobs::new(Arc::clone(self)), None, ("", true));
                 lines.insert(key.into(), &line);
                 line
             })
         };
-        line.tell(event);
-    }
-
-    /// Asks the application something about a socket, whose line there is none of yet.
-    ///
-    /// # Errors
-    /// When it gives no answer.
-    pub async fn ask(&self, mut event: Event, subject: &Subject, data: &str) -> Result<Answer, Failure> {
-        event.id = self.new_id();
-        let body = event.body(&self.node(), Some(subject), data);
-        let start_by = Instant::now() + self.timeout;
-        self.call(&event, body, Some(subject), Some(start_by)).await
+        let _ = line.tell(event); // what is lost is counted
     }
 
     /// Waits until nobody is still to be told anything.

@@ -180,8 +180,9 @@ impl Handler for Kept {
     }
 }
 
-async fn ask(webhooks: &Webhooks, socket: &str) -> Result<Answer, Failure> {
-    webhooks.ask(event(Kind::Connect), &subject(socket), "").await
+async fn ask(webhooks: &Arc<Webhooks>, socket: &str) -> Result<Answer, Failure> {
+    let line = webhooks.open(subject(socket), "", false);
+    line.ask(event(Kind::Connect)).unwrap().await
 }
 
 #[tokio::test]
@@ -295,9 +296,10 @@ async fn a_line_is_told_in_order_and_repeats_what_was_not_taken() {
     let line = webhooks.open(subject("a"), "", false);
     let id = line.subject().unwrap().id.as_str().to_owned();
     assert!(webhooks.line(&id).is_some() && webhooks.line("b").is_none());
-    line.pass_on(numbered(0)).unwrap();
-    line.pass_on(numbered(1)).unwrap();
-    line.tell(event(Kind::Disconnect).with("reason", "client_left"));
+    line.tell(numbered(0)).unwrap();
+    line.tell(numbered(1)).unwrap();
+    line.tell(event(Kind::Disconnect).with("reason", "client_left"))
+        .unwrap();
     drop(line); // the socket is gone, what it said is not
     let first = server.next().await;
     for _ in 0..2 {
@@ -335,7 +337,7 @@ async fn who_waits_is_answered_once_and_only_after_what_was_to_be_done() {
     webhooks.obeyed_by(&handler);
     let line = webhooks.open(subject("a"), "", false);
     assert_eq!(line.ask(numbered(0)).unwrap().await, Err(Failure::Status));
-    let ack = line.ask(numbered(1)).unwrap().await.unwrap().unwrap();
+    let ack = line.ask(numbered(1)).unwrap().await.unwrap().ack.unwrap();
     assert_eq!(ack.json, "[1.10]");
     assert!(kept.try_recv().is_ok());
     assert_eq!(
@@ -353,16 +355,16 @@ async fn a_line_takes_no_more_than_it_may_and_the_last_word_always() {
     let (webhooks, _) = webhooks(server.address, &json!({}));
     let line = webhooks.open(subject("a"), "", false);
     let taken = (0..100)
-        .take_while(|number| line.pass_on(numbered(*number)).is_ok())
+        .take_while(|number| line.tell(numbered(*number)).is_ok())
         .count();
     assert!(matches!(taken, 38..=65), "{taken}"); // by bytes; one may be under way
     assert!(line.ask(numbered(0)).is_err());
     let before = webhooks.budget.jobs();
-    line.tell(event(Kind::Disconnect));
+    line.tell(event(Kind::Disconnect)).unwrap();
     assert_eq!(webhooks.budget.jobs(), before + 1);
     let other = webhooks.open(subject("b"), "", false);
     other
-        .pass_on(event(Kind::Event).with_call("\"n\"", &format!("\"{}\"]", "x".repeat(5000)), &[]))
+        .tell(event(Kind::Event).with_call("\"n\"", &format!("\"{}\"]", "x".repeat(5000)), &[]))
         .unwrap();
 }
 
@@ -370,12 +372,7 @@ async fn a_line_takes_no_more_than_it_may_and_the_last_word_always() {
 async fn calls_are_bounded_and_who_waits_too_long_for_one_is_not_asked() {
     let mut server = Server::start(|_, _| Reply::Hang).await;
     let (webhooks, _) = webhooks(server.address, &json!({"concurrency": 1, "timeout": "300ms"}));
-    let (one, other) = (subject("a"), subject("b"));
-    let (first, second, third) = tokio::join!(
-        webhooks.ask(event(Kind::Connect), &one, ""),
-        webhooks.ask(event(Kind::Connect), &other, ""),
-        webhooks.ask(event(Kind::Connect), &other, ""),
-    );
+    let (first, second, third) = tokio::join!(ask(&webhooks, "a"), ask(&webhooks, "b"), ask(&webhooks, "c"),);
     assert_eq!(first, Err(Failure::Timeout));
     let busy = [second, third]
         .into_iter()

@@ -130,12 +130,25 @@ impl Redis {
         keys: &[String],
         arguments: Vec<String>,
     ) -> Result<Vec<Option<Bytes>>, Failure> {
-        let connection = self.shared.connection(Role::Publisher)?;
-        let mut words = vec![script.to_owned(), keys.len().to_string()];
+        let mut words = vec!["EVAL".to_owned(), script.to_owned(), keys.len().to_string()];
         words.extend(keys.iter().cloned());
         words.extend(arguments);
-        let command = CustomCommand::new_static("EVAL", None, false);
-        let answer = connection.client.custom::<Value, _>(command, words).await;
+        self.command(&words).await
+    }
+
+    /// Any other command: its values, a list or one.
+    ///
+    /// # Errors
+    ///
+    /// As for every command.
+    pub async fn command<T: AsRef<str>>(&self, words: &[T]) -> Result<Vec<Option<Bytes>>, Failure> {
+        let Some((command, arguments)) = words.split_first() else {
+            return Ok(Vec::new());
+        };
+        let connection = self.shared.connection(Role::Publisher)?;
+        let command = CustomCommand::new(command.as_ref(), None, false);
+        let arguments: Vec<_> = arguments.iter().map(|word| word.as_ref().to_owned()).collect();
+        let answer = connection.client.custom::<Value, _>(command, arguments).await;
         let values = answer.map(|answer| match answer {
             Value::Array(values) => values.into_iter().map(connection::bytes).collect(),
             value => vec![connection::bytes(value)],
