@@ -24,6 +24,7 @@ pub const TARGETS: &[(&str, Check)] = &[
     ("wire", cluster::fuzzing::wire),
     ("tokens", backend::fuzzing::tokens),
     ("binary", backend::fuzzing::binary),
+    ("answers", backend::webhook::fuzzing::answers),
     ("commands", socketio::commands::fuzzing::commands),
     ("rules", socketio::fuzzing::rules),
     ("configuration", config::fuzzing::configuration),

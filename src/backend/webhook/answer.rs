@@ -157,7 +157,7 @@ impl Answer {
         let wire: Wire<'_> = serde_json::from_str(text).ok()?;
         let actions = wire.actions.unwrap_or_default().into_iter();
         Some(Self {
-            user: wire.user,
+            user: wire.user.filter(|user| !user.is_empty()), // nobody is called so
             rooms: names(wire.rooms)?,
             join: names(wire.join)?,
             publish: names(wire.publish)?,

@@ -9,6 +9,8 @@ mod circuit;
 mod client;
 pub mod config;
 mod event;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod line;
 mod signature;
 #[cfg(test)]
