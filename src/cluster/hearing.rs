@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,9 @@ const PRESENCE: &str = r#"["presence","#;
 /// Binary attachments that JavaScript's clients take in one packet; with more they would end their session.
 const ATTACHMENTS_MAX: usize = 10;
 
+/// How often it is said that messages were lost.
+const COMPLAINT_EVERY: Duration = Duration::from_secs(10);
+
 /// The reading end of the cluster.
 #[expect(missing_debug_implementations, reason = "channels of fred have none")]
 pub struct Hearing {
@@ -31,6 +35,9 @@ pub struct Hearing {
     events: Events,
     /// What is still to be told.
     heard: VecDeque<Heard>,
+    /// Messages that were lost and not spoken of yet, and when that was done last.
+    unsaid: u64,
+    said: Option<Instant>,
 }
 
 /// What is for the layer above to judge or do.
@@ -92,7 +99,13 @@ pub enum Act {
 impl Hearing {
     pub(super) fn new(relay: Arc<Relay>, events: Events) -> Self {
         let heard = VecDeque::new();
-        Self { relay, events, heard }
+        Self {
+            relay,
+            events,
+            heard,
+            unsaid: 0,
+            said: None,
+        }
     }
 
     /// Waits for the next thing that is not done by the cluster itself. Must be called again and again: everything that
@@ -114,14 +127,24 @@ impl Hearing {
                 Event::Lagged(count) => {
                     self.relay.metrics.relay.lost.inc_by(count);
                     self.relay.metrics.relay.gaps.inc();
-                    warn!(
-                        count,
-                        "messages from Redis were lost, as this node was too slow to read them"
-                    );
+                    self.complain(count);
                     return Heard::Resumed;
                 }
                 Event::Refused(words) => error!(words, "Redis refuses the connection"),
             }
+        }
+    }
+
+    /// Says that messages were lost, unless that was said just now: in a flood some are lost again and again.
+    fn complain(&mut self, count: u64) {
+        self.unsaid += count;
+        if self.said.is_none_or(|said| said.elapsed() >= COMPLAINT_EVERY) {
+            self.said = Some(Instant::now());
+            let count = std::mem::take(&mut self.unsaid);
+            warn!(
+                count,
+                "messages from Redis were lost, as this node was too slow to read them"
+            );
         }
     }
 
