@@ -49,6 +49,21 @@ fn every_example_is_good_without_a_warning() {
 }
 
 #[test]
+fn the_configuration_of_the_sample_chat_is_good_without_a_warning() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/examples/roomcast.toml");
+    let loaded = Config::load(&Sources {
+        file: Some(file),
+        // npm puts it there; any file will do.
+        environment: vec![("ROOMCAST_SERVER__CLIENT_BUNDLE".into(), "Cargo.toml".into())],
+        flags: Vec::new(),
+    });
+    match loaded {
+        Ok(loaded) => assert_eq!(loaded.warnings, Vec::<String>::new()),
+        Err(problems) => panic!("{problems}"),
+    }
+}
+
+#[test]
 fn every_configuration_in_the_readme_is_good() {
     // A block that is indented, say, would be passed over in silence.
     assert_eq!(README.matches("```toml").count(), toml_blocks(README).len());

@@ -77,7 +77,7 @@ pub(super) enum Sought {
     Absent,
     /// Nobody can say, and nobody is looking.
     Unknown,
-    /// Somebody is looking; whether the set could be read.
+    /// Somebody is looking; whether the set could be read, and was asked for after the token came.
     Soon(Pin<Box<dyn Future<Output = bool> + Send>>),
 }
 
@@ -147,8 +147,10 @@ impl Jwks {
         let mut state = self.state.lock();
         let now = Instant::now();
         let is_due = state.sought.is_none_or(|sought| now - sought >= SEEK_EVERY);
+        let mut is_late = false;
         let number = if state.asked > self.done.borrow().0 {
-            state.asked // it is being read, or will be in a moment
+            is_late = state.begun == state.asked; // what is on its way may be older than the key
+            state.asked
         } else if state.keys.is_none() {
             return Sought::Unknown; // tried again by itself
         } else if is_due {
@@ -164,7 +166,7 @@ impl Jwks {
         let mut done = self.done.subscribe();
         Sought::Soon(Box::pin(async move {
             let done = tokio::time::timeout(PATIENCE, done.wait_for(|(done, _)| *done >= number)).await;
-            matches!(done, Ok(Ok(done)) if done.1)
+            !is_late && matches!(done, Ok(Ok(done)) if done.1)
         }))
     }
 

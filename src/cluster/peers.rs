@@ -17,7 +17,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::MissedTickBehavior;
 use tracing::{debug, error, info, warn};
 
-use super::alive::{Alive, RETURN_MIN};
+use super::alive::Alive;
 use super::changes::Changes;
 use super::gossip::{self, Answer, Message, Node, Question, VERSION};
 use super::hearing::{Asker, Command, Heard};
@@ -27,7 +27,7 @@ use crate::protocol::ids::{IdGenerator, Sid};
 use crate::wish::Stopper;
 
 /// Heartbeats for which a claim of a tag lasts. One more than others wait, so that nobody who is there loses it.
-const CLAIM_BEATS: u32 = 6;
+pub(super) const CLAIM_BEATS: u32 = 6;
 
 /// Random tags that are tried. Of 16 million few are taken.
 const TAGS_MAX: usize = 16;
@@ -47,7 +47,7 @@ pub(super) struct Peers {
     ids: Arc<IdGenerator>,
     /// By which others may wish that this node drains.
     pub(super) stopper: Stopper,
-    heartbeat: Duration,
+    pub(super) heartbeat: Duration,
     started: (Instant, SystemTime),
     pub(super) alive: Mutex<Alive>,
     pub(super) changes: Arc<Changes>,
@@ -94,11 +94,6 @@ impl Peers {
     /// Whether others have been told of us, and we of them, and the change of that.
     pub(super) fn introduced(&self) -> watch::Receiver<bool> {
         self.introduced.subscribe()
-    }
-
-    /// Time in which whoever is there is heard of.
-    pub(super) fn acquaintance(&self) -> Duration {
-        self.heartbeat * CLAIM_BEATS + RETURN_MIN
     }
 
     /// Whether an id is one of ours.
@@ -302,11 +297,7 @@ impl Relay {
         }
         match message {
             Message::Beat { node, .. } if node.run == *self.run() => {
-                let now = Instant::now();
-                if self.peers.alive.lock().was_silent(now) {
-                    self.has_lapsed(); // others may have cleared up after us
-                }
-                let gone = self.peers.alive.lock().echo(now);
+                let gone = self.echoed();
                 heard.extend(gone.into_iter().map(|node| self.gone(node, true)));
             }
             Message::Hello { node, .. } if node.run != *self.run() => {

@@ -9,7 +9,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use compact_str::CompactString;
 
+use super::alive::RETURN_MIN;
 use super::changes::Place;
+use super::peers::CLAIM_BEATS;
 use super::redis::Failure;
 use super::relay::Relay;
 use super::{Bus, Cluster};
@@ -202,7 +204,8 @@ impl Cluster {
 
     /// Time after the start in which all other gateways are known for sure: whoever is not there then is gone.
     pub fn acquaintance(&self) -> Duration {
-        self.relay().map_or(Duration::ZERO, |relay| relay.peers.acquaintance())
+        self.relay()
+            .map_or(Duration::ZERO, |relay| relay.peers.heartbeat * CLAIM_BEATS + RETURN_MIN)
     }
 
     /// Whether a gateway is there.

@@ -44,7 +44,7 @@ pub enum ApiRoute {
 const DOES: &[u16] = &[200, 400, 401, 403, 405, 408, 413, 415, 429, 503];
 
 /// Statuses of what asks all nodes.
-const ASKS: &[u16] = &[200, 400, 401, 403, 404, 405, 429];
+const ASKS: &[u16] = &[200, 400, 401, 403, 405, 429];
 
 impl ApiRoute {
     /// All of them, in the order of their numbers.
@@ -87,7 +87,8 @@ impl ApiRoute {
     pub const fn statuses(self) -> &'static [u16] {
         match self {
             Self::Emit | Self::Join | Self::Leave | Self::Disconnect | Self::Batch => DOES,
-            Self::Sockets | Self::Socket | Self::Rooms | Self::Room | Self::Nodes => ASKS,
+            Self::Sockets | Self::Rooms | Self::Room | Self::Nodes => ASKS,
+            Self::Socket => &[200, 400, 401, 403, 404, 405, 429],
             Self::Drain => &[200, 400, 401, 403, 404, 405, 408, 409, 413, 415, 503],
             Self::OpenApi => &[200, 400, 401, 403, 405],
             Self::Unknown => &[401, 403, 404],

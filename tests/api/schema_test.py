@@ -19,8 +19,9 @@ BINARY = Path(os.environ.get("ROOMCAST_BIN", ROOT / "target/release/roomcast")).
 CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
 KEY = "a-key-that-is-for-this-test-alone"
 
-#: Requests that are made up for each operation, and the seconds that all may take.
-EXAMPLES = 40
+#: Requests that are made up for each operation, from which beginning, and the seconds that all may take.
+EXAMPLES = int(os.environ.get("EXAMPLES", "40"))
+SEED = os.environ.get("SEED", "1")
 LIMIT = 90
 
 
@@ -61,7 +62,7 @@ class Description(unittest.TestCase):
             (Path(folder) / "openapi.json").write_text(json.dumps(description))
             (Path(folder) / "schemathesis.toml").write_text(CONFIGURATION.read_text())
             command = [Path(sys.executable).with_name("st"), "run", "openapi.json", "--url", gateway.url]
-            command += ["--phases", "examples,coverage,fuzzing", "--max-examples", str(EXAMPLES), "--no-shrink"]
+            command += ["--phases", "examples,coverage,fuzzing", "--max-examples", str(EXAMPLES), "--seed", SEED, "--no-shrink"]
             # Bounds are in bytes, and in ASCII those are characters.
             command += ["--generation-codec", "ascii", "--suppress-health-check", "all", "--warnings", "off", *words]
             ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=LIMIT)

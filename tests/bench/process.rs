@@ -29,7 +29,8 @@ pub(crate) struct Process(Child);
 pub(crate) struct Gateway {
     /// Where clients connect.
     pub(crate) address: SocketAddr,
-    admin: SocketAddr,
+    /// Where its API is.
+    pub(crate) admin: SocketAddr,
     pub(crate) process: Process,
 }
 

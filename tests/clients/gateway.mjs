@@ -73,12 +73,13 @@ export class Gateway {
   /**
    * Starts one and waits until it is ready.
    * `server`, `admin`, `drain`: lines for these sections; `rest`: whole sections and [[namespace]] tables.
-   * `host`: the address it listens on, on `ports` (clients', admin's) or free ones. `inside`: a command that runs the
-   * `binary` somewhere else; `variables` of its environment.
+   * `file`: a configuration that is run as it stands, but for where it listens. `host`: the address it listens on, on
+   * `ports` (clients', admin's) or free ones. `inside`: a command that runs the `binary` somewhere else; `variables` of
+   * its environment.
    */
-  static async start({ server = '', admin = '', drain = AT_ONCE, rest = '', host = '127.0.0.1', ports, inside = [], binary = BINARY, variables = ANY_PORT } = {}) {
+  static async start({ server = '', admin = '', drain = AT_ONCE, rest = '', file, host = '127.0.0.1', ports, inside = [], binary = BINARY, variables = ANY_PORT } = {}) {
     const directory = await mkdtemp(path.join(tmpdir(), 'roomcast-test-'));
-    const gateway = new Gateway(directory, { server, admin, drain, rest }, { host, command: [...inside, binary], variables });
+    const gateway = new Gateway(directory, { server, admin, drain, rest, file }, { host, command: [...inside, binary], variables });
     for (let attempt = 1; ; attempt += 1) {
       [gateway.port, gateway.adminPort] = ports ?? [await freePort(host), await freePort(host)];
       try {
@@ -120,12 +121,17 @@ ${rest}
 `;
   }
 
+  /** Where it listens, whatever its file says. */
+  #flags() {
+    return ['--listen', `${this.#place.host}:${this.port}`, '--admin-listen', `${this.#place.host}:${this.adminPort}`];
+  }
+
   /** Starts the process on the ports it has, and waits until it is ready. */
   async launch() {
-    const file = path.join(this.#directory, 'roomcast.toml');
-    await writeFile(file, this.#toml());
+    const file = this.#configuration.file ?? path.join(this.#directory, 'roomcast.toml');
+    if (!this.#configuration.file) await writeFile(file, this.#toml());
     const [program, ...words] = this.#place.command;
-    const child = spawn(program, [...words, 'serve', '--config', file], {
+    const child = spawn(program, [...words, 'serve', '--config', file, ...this.#flags()], {
       cwd: this.#directory,
       env: cleanEnvironment(this.#place.variables),
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -148,7 +154,7 @@ ${rest}
 
   async #ready() {
     let ended;
-    const watch = this.#ended.then((end) => (ended = end));
+    const watch = this.#ended.finally(() => (ended = true)).then((end) => (ended = end));
     const answers = async () => {
       while (!ended) {
         const answer = await fetch(`${this.adminUrl}/readyz`).catch(() => undefined);

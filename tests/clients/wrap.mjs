@@ -17,6 +17,17 @@ export function within(promise, what, milliseconds = DEADLINE) {
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
+/** Resolves to what `look` gives once that is something: for what nobody tells of. */
+export async function eventually(what, look) {
+  const end = Date.now() + DEADLINE;
+  for (;;) {
+    const found = await look();
+    if (found) return found;
+    if (Date.now() > end) throw new Error(`not within ${DEADLINE} ms: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
 /** A copy in which binary of every kind is `{bytes: […]}`, so that values of different generations compare equal. */
 export function plain(value) {
   if (value instanceof ArrayBuffer) return { bytes: Array.from(new Uint8Array(value)) };

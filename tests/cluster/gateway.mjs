@@ -14,10 +14,10 @@ action = "ack"
 `;
 
 /**
- * Starts one; it ends with the test. `server`, `cluster`: lines for these sections; `rules`: lines for each namespace. It
- * runs nobody's code: what a test has it emit goes out by an emitter.
+ * Starts one; it ends with the test. `server`, `cluster`: lines for these sections; `rules`: lines for each namespace;
+ * `more`: whole sections and further namespaces. It runs nobody's code: what a test has it emit goes out by an emitter.
  */
-export async function startGateway(t, redis, { namespaces = ['/'], key = 'socket.io', server = '', cluster = '', rules = '' } = {}) {
+export async function startGateway(t, redis, { namespaces = ['/'], key = 'socket.io', server = '', cluster = '', rules = '', more = '' } = {}) {
   const tables = namespaces.map((name) => `[[namespace]]\nname = ${JSON.stringify(name)}\n${rules}\n${RULES}`);
   const rest = `
 [cluster]
@@ -25,6 +25,7 @@ redis = "${redis.url}"
 prefix = "${key}"
 ${cluster}
 ${tables.join('\n')}
+${more}
 `;
   const gateway = await Gateway.start({ server, rest });
   t.after(() => gateway.stop());

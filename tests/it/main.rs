@@ -22,6 +22,7 @@ mod redis_server;
 mod acks;
 mod api;
 mod api_cluster;
+mod api_doors;
 mod binary;
 mod bounds;
 mod client_bundle;

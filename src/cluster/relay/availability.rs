@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::{Probe, Relay};
+use crate::cluster::Node;
 use crate::cluster::redis::Failure;
 
 /// How often we publish something to ourselves.
@@ -113,6 +114,16 @@ impl Relay {
     /// Redis may have lost what we keep there.
     pub(in crate::cluster) fn has_lapsed(&self) {
         self.lapses.send_modify(|times| *times += 1);
+    }
+
+    /// A heartbeat of ours came back: gateways that are gone.
+    pub(in crate::cluster) fn echoed(&self) -> Vec<Node> {
+        let now = Instant::now();
+        let mut alive = self.peers.alive.lock();
+        if alive.was_silent(now) {
+            self.has_lapsed(); // others may have cleared up after us
+        }
+        alive.echo(now)
     }
 
     /// Publishes to ourselves, and sees whether it comes back.

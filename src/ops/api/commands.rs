@@ -8,7 +8,6 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::answer::{Answer, Failure, json_of};
-use super::parameters::Parameters;
 use super::{Api, body};
 use crate::metrics::{ApiRoute, Refusal};
 use crate::socketio::commands::{Caller, Command, Done, Failed, Invalid};
@@ -38,7 +37,6 @@ enum Outcome {
 impl Api {
     /// `POST /v1/emit`, `/v1/join`, `/v1/leave`, `/v1/disconnect`
     pub(super) async fn command(&self, route: ApiRoute, request: Request<Incoming>) -> Answer {
-        Parameters::read(request.uri().query(), &[])?;
         let bytes = body::read(request, self.command_bytes_max()).await?;
         let command = Command::parse(route.as_str(), body::text(&bytes)?)?;
         drop(bytes);
@@ -47,7 +45,6 @@ impl Api {
 
     /// `POST /v1/batch`
     pub(super) async fn batch(&self, request: Request<Incoming>) -> Answer {
-        Parameters::read(request.uri().query(), &[])?;
         let bytes = body::read(request, self.command_bytes_max().max(BATCH_BYTES_MAX)).await?;
         let commands = commands(body::text(&bytes)?)?;
         let mut results = Vec::with_capacity(commands.len());

@@ -15,19 +15,18 @@ const BODY_BYTES_MAX: usize = 4096;
 
 impl Api {
     /// `POST /v1/drain` and `DELETE /v1/drain`
-    pub(super) async fn drain(&self, request: Request<Incoming>) -> Answer {
+    pub(super) async fn drain(&self, request: Request<Incoming>, parameters: &Parameters) -> Answer {
         let wanted = *request.method() == Method::POST;
-        let node = if wanted {
-            Parameters::read(request.uri().query(), &[])?;
-            node_of(request).await?
-        } else {
-            if !request.body().is_end_stream() {
+        let named = parameters.filled("node")?.map(str::to_owned);
+        let node = match (wanted, named) {
+            (true, None) => node_of(request).await?,
+            (true, Some(_)) => return Err(Failure::field("node", "belongs into the body of a POST")),
+            (false, _) if !request.body().is_end_stream() => {
                 return Err(Failure::bad_request(
                     "a DELETE takes no body: name another node as ?node=",
                 ));
             }
-            let parameters = Parameters::read(request.uri().query(), &["node"])?;
-            parameters.filled("node")?.map(str::to_owned)
+            (false, named) => named,
         };
         let own = self.cluster.tag();
         let node = node.unwrap_or_else(|| own.to_string());

@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use compact_str::CompactString;
+use hyper::StatusCode;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -10,7 +11,6 @@ use super::Api;
 use super::answer::{Answer, Failure, json_of};
 use super::parameters::{Parameters, segment};
 use crate::cluster::{Busy, FoundRoom, FoundSocket, Node, Page, RoomQuery, SocketQuery};
-use hyper::StatusCode;
 
 /// The first second of the year 10000, which no text of a time can say.
 const TIME_MAX: u64 = 253_402_300_800_000;
@@ -64,15 +64,13 @@ struct OneNode {
 
 impl Api {
     /// `GET /v1/sockets`
-    pub(super) async fn sockets(&self, query: Option<&str>) -> Answer {
-        let known = ["namespace", "room", "user", "limit", "cursor"];
-        let parameters = Parameters::read(query, &known)?;
+    pub(super) async fn sockets(&self, parameters: &Parameters) -> Answer {
         let query = SocketQuery {
             namespace: parameters.namespace()?.into(),
             id: None,
             room: parameters.filled("room")?.map(CompactString::from),
             user: parameters.filled("user")?.map(CompactString::from),
-            after: cursor(&parameters),
+            after: cursor(parameters),
             max: parameters.limit()?,
         };
         let (page, partial) = self.cluster.find_sockets(query).await?;
@@ -88,9 +86,8 @@ impl Api {
     }
 
     /// `GET /v1/sockets/{id}`
-    pub(super) async fn socket(&self, id: &str, query: Option<&str>) -> Answer {
+    pub(super) async fn socket(&self, id: &str, parameters: &Parameters) -> Answer {
         let id = segment("id", id)?;
-        let parameters = Parameters::read(query, &["namespace"])?;
         let query = SocketQuery {
             namespace: parameters.namespace()?.into(),
             id: Some(id.as_str().into()),
@@ -110,13 +107,12 @@ impl Api {
     }
 
     /// `GET /v1/rooms`
-    pub(super) async fn rooms(&self, query: Option<&str>) -> Answer {
-        let parameters = Parameters::read(query, &["namespace", "prefix", "limit", "cursor"])?;
+    pub(super) async fn rooms(&self, parameters: &Parameters) -> Answer {
         let query = RoomQuery {
             namespace: parameters.namespace()?.into(),
             room: None,
             prefix: parameters.get("prefix").unwrap_or("").into(),
-            after: cursor(&parameters),
+            after: cursor(parameters),
             max: parameters.limit()?,
         };
         let (page, partial) = self.cluster.find_rooms(query).await?;
@@ -132,9 +128,8 @@ impl Api {
     }
 
     /// `GET /v1/rooms/{room}`
-    pub(super) async fn room(&self, room: &str, query: Option<&str>) -> Answer {
+    pub(super) async fn room(&self, room: &str, parameters: &Parameters) -> Answer {
         let room = segment("room", room)?;
-        let parameters = Parameters::read(query, &["namespace"])?;
         let query = RoomQuery {
             namespace: parameters.namespace()?.into(),
             room: Some(room.into()),
@@ -150,8 +145,7 @@ impl Api {
     }
 
     /// `GET /v1/nodes`
-    pub(super) async fn nodes(&self, query: Option<&str>) -> Answer {
-        Parameters::read(query, &[])?;
+    pub(super) async fn nodes(&self) -> Answer {
         let nodes = self.cluster.find_nodes().await?;
         json_of(&Nodes {
             nodes: nodes.nodes.into_iter().map(OneNode::from).collect(),

@@ -10,6 +10,8 @@ mod drain;
 mod lists;
 mod parameters;
 mod routes;
+#[cfg(test)]
+mod tests;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -82,19 +84,19 @@ impl Api {
 
     async fn answer(&self, request: Request<Incoming>) -> Answer {
         let uri = request.uri().clone();
-        let query = uri.query();
         let Some((route, segment)) = Route::find(uri.path()) else {
             return Err(Failure::not_found("there is no such path: /openapi.json lists all"));
         };
         route.allows(request.method())?;
+        let parameters = Parameters::read(uri.query(), route.parameters)?;
         match route.label {
-            ApiRoute::Sockets => self.sockets(query).await,
-            ApiRoute::Socket => self.socket(segment, query).await,
-            ApiRoute::Rooms => self.rooms(query).await,
-            ApiRoute::Room => self.room(segment, query).await,
-            ApiRoute::Nodes => self.nodes(query).await,
-            ApiRoute::Drain => self.drain(request).await,
-            ApiRoute::OpenApi => Parameters::read(query, &[]).map(|_| DESCRIPTION.into()),
+            ApiRoute::Sockets => self.sockets(&parameters).await,
+            ApiRoute::Socket => self.socket(segment, &parameters).await,
+            ApiRoute::Rooms => self.rooms(&parameters).await,
+            ApiRoute::Room => self.room(segment, &parameters).await,
+            ApiRoute::Nodes => self.nodes().await,
+            ApiRoute::Drain => self.drain(request, &parameters).await,
+            ApiRoute::OpenApi => Ok(DESCRIPTION.into()),
             ApiRoute::Batch => self.batch(request).await,
             command => self.command(command, request).await,
         }

@@ -1,4 +1,4 @@
-//! What can be asked for: paths, and the methods of each.
+//! What can be asked for: paths, and the methods and parameters of each.
 
 use hyper::{Method, StatusCode};
 
@@ -11,6 +11,8 @@ pub(super) struct Route {
     pub(super) label: ApiRoute,
     pub(super) path: &'static str,
     pub(super) allow: &'static str,
+    /// What its query may hold.
+    pub(super) parameters: &'static [&'static str],
 }
 
 const READ: &str = "GET, HEAD";
@@ -23,18 +25,27 @@ pub(super) const ROUTES: [Route; 12] = [
     Route::new(ApiRoute::Leave, "/v1/leave", DO),
     Route::new(ApiRoute::Disconnect, "/v1/disconnect", DO),
     Route::new(ApiRoute::Batch, "/v1/batch", DO),
-    Route::new(ApiRoute::Sockets, "/v1/sockets", READ),
-    Route::new(ApiRoute::Socket, "/v1/sockets/{id}", READ),
-    Route::new(ApiRoute::Rooms, "/v1/rooms", READ),
-    Route::new(ApiRoute::Room, "/v1/rooms/{room}", READ),
+    Route::new(ApiRoute::Sockets, "/v1/sockets", READ).with(&["namespace", "room", "user", "limit", "cursor"]),
+    Route::new(ApiRoute::Socket, "/v1/sockets/{id}", READ).with(&["namespace"]),
+    Route::new(ApiRoute::Rooms, "/v1/rooms", READ).with(&["namespace", "prefix", "limit", "cursor"]),
+    Route::new(ApiRoute::Room, "/v1/rooms/{room}", READ).with(&["namespace"]),
     Route::new(ApiRoute::Nodes, "/v1/nodes", READ),
-    Route::new(ApiRoute::Drain, "/v1/drain", "POST, DELETE"),
+    Route::new(ApiRoute::Drain, "/v1/drain", "POST, DELETE").with(&["node"]),
     Route::new(ApiRoute::OpenApi, "/openapi.json", READ),
 ];
 
 impl Route {
     const fn new(label: ApiRoute, path: &'static str, allow: &'static str) -> Self {
-        Self { label, path, allow }
+        Self {
+            label,
+            path,
+            allow,
+            parameters: &[],
+        }
+    }
+
+    const fn with(self, parameters: &'static [&'static str]) -> Self {
+        Self { parameters, ..self }
     }
 
     /// The route of a path, and what stands for its braces.
