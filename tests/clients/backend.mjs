@@ -8,6 +8,7 @@ import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 
 import { within } from './wrap.mjs';
 
@@ -38,6 +39,7 @@ export class Raw {
 /** A running backend. */
 export class Backend {
   #server;
+  #certificate;
   #waiting = new Set();
   #wrong = [];
 
@@ -50,16 +52,18 @@ export class Backend {
    */
   answers = {};
 
-  /** Starts one on a free port. */
-  static async start() {
+  /** Starts one on a free port, by TLS with a `certificate`. */
+  static async start(certificate) {
     const backend = new Backend();
+    backend.#certificate = certificate;
     await backend.up(0);
     return backend;
   }
 
   /** Listens, again on the port that it had. */
   async up(port = this.port) {
-    const server = createServer((request, response) => void this.#serve(request, response));
+    const serve = (request, response) => void this.#serve(request, response);
+    const server = this.#certificate ? createTlsServer(this.#certificate, serve) : createServer(serve);
     server.listen(port, '127.0.0.1');
     await once(server, 'listening');
     server.unref(); // a test that fails at its start must not be kept from ending
@@ -83,7 +87,8 @@ export class Backend {
 
   /** Where webhooks go. */
   get url() {
-    return `http://127.0.0.1:${this.port}/hooks?from=roomcast`;
+    const place = this.#certificate ? 'https://localhost' : 'http://127.0.0.1';
+    return `${place}:${this.port}/hooks?from=roomcast`;
   }
 
   /** What goes into a gateway's configuration; `more`: further lines for `[webhook]`. */

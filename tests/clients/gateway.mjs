@@ -8,14 +8,14 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
-import { within } from './wrap.mjs';
+import { eventually, within } from './wrap.mjs';
 
 const here = path.dirname(fileURLToPath(import.meta.url));
 
@@ -48,6 +48,14 @@ export async function freePort(host = '127.0.0.1') {
 function cleanEnvironment(variables) {
   const kept = Object.entries(process.env).filter(([name]) => !name.startsWith('ROOMCAST_'));
   return { ...Object.fromEntries(kept), RUST_BACKTRACE: '1', ...variables };
+}
+
+/** Stops a process, and resolves once none of its threads runs any more. */
+export async function freeze(child) {
+  child.kill('SIGSTOP');
+  const tasks = `/proc/${child.pid}/task`;
+  const isStopped = async (task) => /\) T /.test(await readFile(`${tasks}/${task}/stat`, 'utf8'));
+  await eventually(`${child.pid} is stopped`, async () => (await Promise.all((await readdir(tasks)).map(isStopped))).every(Boolean));
 }
 
 /** Many gateways on one machine cannot all have the default port for each other. */
@@ -179,6 +187,11 @@ ${rest}
   /** Sends it a signal. */
   signal(name) {
     this.#child.kill(name);
+  }
+
+  /** It hangs from now on, as if the machine had stopped: connections stay open. SIGCONT wakes it up. */
+  freeze() {
+    return freeze(this.#child);
   }
 
   /** Resolves to `{code, signal}` once the process has ended. */

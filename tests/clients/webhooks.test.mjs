@@ -9,6 +9,7 @@ import { after, before, describe, it } from 'node:test';
 import { Backend, Raw, call } from './backend.mjs';
 import { beside, isOld, open, start } from './clients.mjs';
 import { Gateway } from './gateway.mjs';
+import { makeCertificate } from './provider.mjs';
 import { eventually } from './wrap.mjs';
 
 /** Kinds that differ in what is on the wire. */
@@ -398,7 +399,31 @@ describe('a backend that is away', () => {
     // Who asks in between is answered without the backend; one of them is let through every second.
     await eventually('the backend is asked again', async () => (await one.ask('hello')).ok);
     for (const each of clients) assert.deepEqual([await each.ask('hello'), each.disconnects], [{ ok: true }, []]);
+    assert.match(shared.gateway.log, /WARN.*webhooks get no good answer.*why="connection"/);
   });
+});
+
+describe('a backend that is wrong', () => {
+  for (const [answer, why] of [
+    [{ aks: [] }, 'unknown field `aks`'],
+    [{ ack: {} }, 'a list or an object is wanted'],
+    [[], 'it is no JSON object'],
+    [Raw.status(302), 'status 302'],
+  ]) {
+    it(`${why}: the log says so`, async (t) => {
+      const backend = await Backend.start();
+      const gateway = await Gateway.start({ rest: backend.toml() + '[[namespace]]\nname = "/"\notherwise = "webhook"\n' });
+      t.after(async () => {
+        await gateway.stop();
+        await backend.stop();
+      });
+      backend.answers.hello = answer;
+      const client = await open(t, gateway.url, NEW);
+      for (let turn = 0; turn < 3; turn += 1) assert.equal((await client.ask('hello')).error, 'unavailable');
+      await eventually('it is in the log', () => gateway.log.includes(why));
+      assert.equal(gateway.log.split('webhooks get no good answer').length, 2, 'once');
+    });
+  }
 });
 
 describe('a gateway that stops', () => {
@@ -416,5 +441,24 @@ describe('a gateway that stops', () => {
     assert.equal(told.length, clients.length + 2);
     assert.equal(new Set(told.map(({ socket }) => socket.id)).size, told.length);
     for (const { reason } of told) assert.match(reason, /^(draining|shutdown)$/);
+  });
+});
+
+describe('a backend by https', () => {
+  it('is asked when its certificate is trusted, and not at all when it is not', async (t) => {
+    const { authority, certificate } = await makeCertificate(t);
+    const backend = await Backend.start(certificate);
+    const rest = backend.toml('events = ["event"]') + '[[namespace]]\nname = "/"\notherwise = "webhook"\n';
+    const trusting = await Gateway.start({ rest, variables: { SSL_CERT_FILE: authority } });
+    const other = await Gateway.start({ rest });
+    t.after(async () => {
+      for (const gateway of [trusting, other]) await gateway.stop();
+      await backend.stop();
+    });
+    backend.answers.hello = { ack: ['privately'] };
+    for (const kind of KINDS) assert.equal(await (await open(t, trusting.url, kind)).ask('hello'), 'privately');
+    const asked = backend.hooks.length;
+    assert.equal((await (await open(t, other.url, NEW)).ask('hello')).error, 'unavailable');
+    assert.equal(backend.hooks.length, asked);
   });
 });

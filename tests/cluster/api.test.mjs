@@ -219,11 +219,11 @@ describe('the API where somebody is missing', () => {
     const of = async (client) => (await api(a, 'GET', `/v1/sockets/${client.id}`)).sockets[0].node;
     const [idOfA, idOfB] = [await of(here), await of(there)];
     assert.deepEqual(nodes.map(({ id }) => id).sort(), [idOfA, idOfB].sort());
-    node.hang();
+    await node.hang();
     const found = await api(a, 'GET', '/v1/sockets?namespace=/&room=r');
     assert.deepEqual([idsOf(found.sockets), found.partial], [idsOf([here, there]), ['node.js']]);
     node.resume();
-    b.signal('SIGSTOP');
+    await b.freeze();
     const left = await api(a, 'GET', '/v1/sockets?namespace=/&room=r');
     b.signal('SIGCONT');
     assert.deepEqual([idsOf(left.sockets), left.partial], [[here.id], [idOfB]]);

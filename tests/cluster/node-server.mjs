@@ -10,6 +10,7 @@ import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
+import { freeze } from '../clients/gateway.mjs';
 import { within } from '../clients/wrap.mjs';
 import { decode, encode } from './lines.mjs';
 
@@ -138,7 +139,7 @@ export class NodeServer {
 
   /** It hangs: connections stay open, nothing is answered. */
   hang() {
-    this.#child.kill('SIGSTOP');
+    return freeze(this.#child);
   }
 
   /** It goes on where it hung. */

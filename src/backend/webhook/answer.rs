@@ -13,6 +13,9 @@ use crate::protocol::json;
 /// Binary attachments that clients take in one packet; with more they would end their session.
 const ATTACHMENTS_MAX: usize = 10;
 
+/// Characters of what is said about a bad answer.
+const FLAW_CHARACTERS_MAX: usize = 200;
+
 /// What the application answers; nothing of it must be there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Answer {
@@ -129,6 +132,22 @@ impl Answer {
             }
             status if status.is_redirection() => Err(Failure::Redirect),
             _ => Err(Failure::Status),
+        }
+    }
+
+    /// What is wrong with an answer that is none, in words.
+    pub(super) fn flaw(status: StatusCode, body: &[u8]) -> String {
+        let problem = if status != StatusCode::OK {
+            return format!("status {}", status.as_u16());
+        } else if str::from_utf8(body).is_ok_and(|text| json::check_object(text).is_ok()) {
+            serde_json::from_slice::<Wire<'_>>(body).err()
+        } else {
+            return "it is no JSON object".into();
+        };
+        match problem {
+            // Texts of the application may be quoted.
+            Some(problem) => problem.to_string().chars().take(FLAW_CHARACTERS_MAX).collect(),
+            None => "a list or an object is wanted where there is something else, or a name is empty".into(),
         }
     }
 

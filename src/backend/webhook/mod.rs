@@ -84,6 +84,7 @@ pub struct Webhooks {
     handler: OnceLock<Weak<dyn Handler>>,
     complaints: Mutex<Complaints>,
     action_complaints: Mutex<Complaints>,
+    answer_complaints: Mutex<Complaints>,
     ids: Arc<IdGenerator>,
     metrics: Arc<Metrics>,
 }
@@ -134,6 +135,7 @@ impl Webhooks {
             handler: OnceLock::new(),
             complaints: Mutex::default(),
             action_complaints: Mutex::default(),
+            answer_complaints: Mutex::default(),
             ids,
             metrics,
         })))
@@ -254,8 +256,13 @@ impl Webhooks {
         let replied = tokio::time::timeout(self.timeout, self.client.post(headers, body)).await;
         self.metrics.webhooks.called(event.kind, started.elapsed());
         let answer = match replied.unwrap_or(Err(Failure::Timeout)) {
-            Ok((status, body)) => Answer::read(event.kind, status, &body),
-            Err(failure) => Err(failure),
+            Ok((status, body)) => Answer::read(event.kind, status, &body).inspect_err(|_| {
+                self.complain_of_answer(event.kind, || Answer::flaw(status, &body));
+            }),
+            Err(failure) => {
+                self.complain_of_answer(event.kind, || failure.as_str().into());
+                Err(failure)
+            }
         };
         self.learn(socket, answer.as_ref().err().copied());
         answer
@@ -305,6 +312,14 @@ impl Webhooks {
     fn complain(&self, kind: Kind, failure: Failure) {
         if let Some(count) = self.complaints.lock().add() {
             warn!(count, kind = kind.as_str(), why = failure.as_str(), "webhooks are lost");
+        }
+    }
+
+    /// Says what was wrong with an answer, or with there being none, unless that was said just now. Whoever writes an
+    /// application reads it here: clients are told no more than that there was none.
+    fn complain_of_answer(&self, kind: Kind, why: impl FnOnce() -> String) {
+        if let Some(count) = self.answer_complaints.lock().add() {
+            warn!(count, kind = kind.as_str(), why = why(), "webhooks get no good answer");
         }
     }
 
