@@ -236,8 +236,6 @@ pub enum WebhookFailure {
     CircuitOpen,
     /// It was not told, as too much waits.
     Overflow,
-    /// It was not told, as the node has stopped.
-    Shutdown,
     /// An action of its answer was not done.
     Action,
 }
@@ -294,5 +292,5 @@ label!(Webhook {
 label!(WebhookFailure {
     Connection => "connection", Timeout => "timeout", Busy => "busy", Gateway => "gateway", Status => "status",
     Redirect => "redirect", Invalid => "invalid", TooLarge => "too_large", Cut => "cut", CircuitOpen => "circuit_open",
-    Overflow => "overflow", Shutdown => "shutdown", Action => "action",
+    Overflow => "overflow", Action => "action",
 });

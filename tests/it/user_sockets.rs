@@ -246,3 +246,24 @@ async fn a_redis_that_does_not_count_leaves_it_to_each_node() {
     is_refused(&gateway, "alice").await;
     process.line_with("Redis does not count users' sockets").await;
 }
+
+#[tokio::test]
+async fn who_comes_and_goes_in_crowds_costs_redis_a_command_each_and_no_more() {
+    let redis = TestRedis::start().await;
+    let gateway = TestGateway::start(&settings(&redis, "200ms", 2)).await;
+    let mut clients = Vec::new();
+    for number in 0..200 {
+        clients.push(enters(&gateway, &format!("user-{}", number / 2)).await);
+    }
+    nodes_of(&redis, "user-99", 1).await;
+    drop(clients);
+    let script = "return #redis.call('KEYS', 'socket.io-roomcast:user:*')";
+    redis.shows(&["EVAL", script, "0"], ":0").await;
+    gateway.reaches("roomcast_sockets{namespace=\"/\"}", 0.0).await;
+    let statistics = redis.command(&["INFO", "commandstats"]).await;
+    let calls = statistics
+        .lines()
+        .find_map(|line| line.strip_prefix("cmdstat_hgetall:calls="));
+    let calls: u32 = calls.unwrap().split(',').next().unwrap().parse().unwrap();
+    assert!((300..=400).contains(&calls), "{calls} for 200 sockets of 100 users");
+}

@@ -193,7 +193,8 @@ impl Line {
         let share = || webhooks.budget.take(event.bytes(self.0.subject.as_deref()));
         let Some(share) = has_room.then(share).flatten() else {
             drop(queue);
-            webhooks.lose(kind, Failure::Overflow);
+            let is_clients_fault = kind == Kind::Event && !has_room; // who is told so
+            webhooks.lose(kind, Failure::Overflow, is_clients_fault);
             return Err(Full);
         };
         if kind == Kind::Event {

@@ -301,9 +301,11 @@ impl Webhooks {
     }
 
     /// Something is not told, and will not be.
-    fn lose(&self, kind: Kind, failure: Failure) {
+    fn lose(&self, kind: Kind, failure: Failure, is_clients_fault: bool) {
         self.metrics.webhooks.failed(kind, failure);
-        self.complain(kind, failure);
+        if !is_clients_fault {
+            self.complain(kind, failure);
+        }
     }
 
     /// Says that something was not told, unless that was said just now.

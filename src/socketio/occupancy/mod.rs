@@ -75,7 +75,8 @@ impl Teller {
             tasks.spawn(Arc::clone(&self).clear_up_after_the_unknown());
         }
         let mut refresh = interval_at(Instant::now() + REFRESH, REFRESH);
-        let mut table = Table::default();
+        let is_up = self.cluster.up().is_some_and(|up| *up.borrow());
+        let mut table = Table::new(is_up);
         let mut waiting = Vec::new();
         loop {
             if lapses

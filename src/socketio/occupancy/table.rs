@@ -32,6 +32,7 @@ pub(super) struct Table {
     again: Option<Instant>,
     /// Until then new rooms wait.
     hold: Option<Instant>,
+    /// Redis has been there.
     has_begun: bool,
 }
 
@@ -87,6 +88,14 @@ impl Answer {
 }
 
 impl Table {
+    /// A table of a node that has just started; whether Redis is there already.
+    pub(super) fn new(is_up: bool) -> Self {
+        Self {
+            has_begun: is_up,
+            ..Self::default()
+        }
+    }
+
     /// These rooms may have changed.
     pub(super) fn look_at(&mut self, rooms: impl IntoIterator<Item = Place>) {
         self.changed.extend(rooms);
@@ -263,7 +272,7 @@ mod tests {
 
     impl Fixture {
         fn new() -> Self {
-            let mut table = Table::default();
+            let mut table = Table::new(false);
             table.write_all(Instant::now(), true);
             Self {
                 table,
