@@ -2,7 +2,7 @@
 //!
 //! The modules in reading order, each of which may use those above it:
 //!
-//! - [`reason`], [`units`], [`limits`], [`wish`]: words that all others share
+//! - [`reason`], [`units`], [`url`], [`limits`], [`wish`]: words that all others share
 //! - [`protocol`]: bytes to packets and back; pure
 //! - [`http`], [`metrics`]: what all answers have in common; every number that we count
 //! - [`stream`], [`gate`], [`proxies`]: a connection, the strict reading of what comes in by it, whose address it has
@@ -39,4 +39,5 @@ pub mod server;
 pub mod socketio;
 pub mod stream;
 pub mod units;
+pub mod url;
 pub mod wish;

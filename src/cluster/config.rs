@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::redis::Settings;
 use crate::http::Secret;
 use crate::units::Span;
+use crate::url::Masked;
 
 /// `[cluster]`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -88,31 +89,12 @@ impl RedisUrl {
 impl fmt::Display for RedisUrl {
     /// The URL, `***` in the place of its password and of what its query says, where Sentinel's own password is.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (url, query) = self
-            .0
-            .split_once('?')
-            .map_or((&*self.0, None), |(url, query)| (url, Some(query)));
-        let (scheme, rest) = url.split_once("://").map_or(("", url), |(scheme, rest)| (scheme, rest));
-        if !scheme.is_empty() {
-            write!(f, "{scheme}://")?;
-        }
-        match rest.rsplit_once('@') {
-            Some((user, place)) => match user.split_once(':') {
-                Some((user, _)) => write!(f, "{user}:***@{place}")?,
-                None => write!(f, "{user}@{place}")?,
-            },
-            None => f.write_str(rest)?,
-        }
-        for (index, pair) in query.into_iter().flat_map(|query| query.split('&')).enumerate() {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let value = if key.to_ascii_lowercase().contains("password") {
-                "***"
-            } else {
-                value
-            };
-            write!(f, "{}{key}={value}", if index == 0 { '?' } else { '&' })?;
-        }
-        Ok(())
+        let masked = Masked {
+            url: &self.0,
+            hides_user: false,
+            hides: |name| name.to_ascii_lowercase().contains("password"),
+        };
+        masked.fmt(f)
     }
 }
 

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use crate::http::Secret;
 use crate::metrics::Webhook as Kind;
 use crate::units::Span;
+use crate::url::{self, Masked};
 
 /// `[webhook]`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -116,19 +117,8 @@ fn basic(user: &str) -> Result<HeaderValue, String> {
     } else {
         format!("{user}:")
     };
-    let mut bytes = Vec::with_capacity(user.len());
-    let mut rest = user.as_bytes();
-    while let Some((first, behind)) = rest.split_first() {
-        rest = behind;
-        if *first != b'%' {
-            bytes.push(*first);
-            continue;
-        }
-        let digits = rest.get(..2).and_then(|digits| str::from_utf8(digits).ok());
-        let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        bytes.push(byte.ok_or("has a `%` in its user or password without two hexadecimal digits behind it")?);
-        rest = &rest[2..];
-    }
+    let fault = "has a `%` in its user or password without two hexadecimal digits behind it";
+    let bytes = url::decoded(&user).ok_or(fault)?;
     let mut value = HeaderValue::try_from(format!("Basic {}", STANDARD.encode(bytes)))
         .map_err(|_| "has a user or password that cannot be sent".to_owned())?;
     value.set_sensitive(true);
@@ -138,29 +128,12 @@ fn basic(user: &str) -> Result<HeaderValue, String> {
 impl fmt::Display for Url {
     /// The URL, `***` in the place of its password and of what its query says, where keys use to be.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (url, query) = self
-            .0
-            .split_once('?')
-            .map_or((&*self.0, None), |(url, query)| (url, Some(query)));
-        let (scheme, rest) = url.split_once("://").map_or(("", url), |(scheme, rest)| (scheme, rest));
-        if !scheme.is_empty() {
-            write!(f, "{scheme}://")?;
-        }
-        match rest.rsplit_once('@') {
-            Some((user, place)) => match user.split_once(':') {
-                Some((user, _)) => write!(f, "{user}:***@{place}")?,
-                None => write!(f, "***@{place}")?,
-            },
-            None => f.write_str(rest)?,
-        }
-        for (index, pair) in query.into_iter().flat_map(|query| query.split('&')).enumerate() {
-            let start = if index == 0 { '?' } else { '&' };
-            match pair.split_once('=') {
-                Some((key, _)) => write!(f, "{start}{key}=***")?,
-                None => write!(f, "{start}***")?,
-            }
-        }
-        Ok(())
+        let masked = Masked {
+            url: &self.0,
+            hides_user: true,
+            hides: |_| true,
+        };
+        masked.fmt(f)
     }
 }
 

@@ -12,6 +12,7 @@
 //! No error may quote anything behind the scheme: a password with a `/` or `?` in it could stand anywhere.
 
 use super::Settings;
+use crate::url;
 
 const PORT: u16 = 6379;
 const SENTINEL_PORT: u16 = 26379;
@@ -238,20 +239,7 @@ fn database(path: &str) -> Result<Option<u8>, String> {
 
 fn decoded(text: &str) -> Result<String, String> {
     let fault = || String::from("a `%` in the Redis URL is not followed by two hexadecimal digits of UTF-8 text");
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, behind)) = rest.split_first() {
-        rest = behind;
-        if *first != b'%' {
-            bytes.push(*first);
-            continue;
-        }
-        let digits = rest.get(..2).and_then(|digits| str::from_utf8(digits).ok());
-        let digits = digits.filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
-        let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        bytes.push(byte.ok_or_else(fault)?);
-        rest = &rest[2..];
-    }
+    let bytes = url::decoded(text).ok_or_else(fault)?;
     String::from_utf8(bytes).map_err(|_| fault())
 }
 
