@@ -46,8 +46,8 @@ pub struct Acknowledged {
     pub acks: Vec<Reply>,
     /// How many servers have not said how many clients they asked.
     pub silent: usize,
-    /// How many answers came, with those that were dropped.
-    answered: u64,
+    /// How many are not waited for: they have answered, or are gone.
+    settled: u64,
     bytes: usize,
 }
 
@@ -88,7 +88,7 @@ impl Cluster {
             Some(relay) => relay.ask_others(&event, patience).await,
             None => None,
         };
-        found.collect(asked, others, deadline).await;
+        found.collect((count as u64, asked), others, deadline).await;
         if let Some(relay) = relay {
             let is_complete = found.silent == 0 && found.acks.len() as u64 >= found.expected;
             let result = if is_complete {
@@ -104,14 +104,25 @@ impl Cluster {
 
 impl Acknowledged {
     /// Takes answers until all are there, or time is up.
-    async fn collect(&mut self, mut here: hub::Asked, mut others: Option<Others>, deadline: Instant) {
+    async fn collect(
+        &mut self,
+        (mut owing, mut here): (u64, hub::Asked),
+        mut others: Option<Others>,
+        deadline: Instant,
+    ) {
         self.silent = others.as_ref().map_or(0, |others| others.silent);
         let mut is_here_done = false;
-        while self.silent > 0 || self.answered < self.expected {
+        while self.silent > 0 || self.settled < self.expected {
             tokio::select! {
                 reply = here.next(), if !is_here_done => match reply {
-                    Some(reply) => self.take(reply),
-                    None => is_here_done = true,
+                    Some(reply) => {
+                        owing = owing.saturating_sub(1);
+                        self.take(reply);
+                    }
+                    None => {
+                        is_here_done = true;
+                        self.settled += owing; // those are gone
+                    }
                 },
                 given = next(&mut others, deadline) => match given {
                     Some(Answer::ClientCount(count)) => {
@@ -131,7 +142,7 @@ impl Acknowledged {
     }
 
     fn take(&mut self, reply: Reply) {
-        self.answered += 1;
+        self.settled += 1;
         let bytes = reply.json.len() + reply.attachments.iter().map(Bytes::len).sum::<usize>();
         if self.bytes + bytes > BYTES_MAX {
             return debug!(bytes, "an answer too much");

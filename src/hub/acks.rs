@@ -81,6 +81,14 @@ impl Acks {
         }
     }
 
+    /// A socket is gone, and will not answer.
+    pub fn gone(&self, socket: &SocketId) {
+        self.open.lock().retain(|_, question| {
+            question.owing.remove(socket);
+            !question.owing.is_empty()
+        });
+    }
+
     /// Whether nothing is open.
     #[cfg(test)]
     fn is_empty(&self) -> bool {
@@ -94,7 +102,7 @@ impl Asked {
         self.number
     }
 
-    /// The next answer; `None` when all have answered.
+    /// The next answer; `None` when all have answered, or are gone.
     pub async fn next(&mut self) -> Option<Reply> {
         self.answers.recv().await
     }
@@ -131,6 +139,23 @@ mod tests {
         acks.answer(asked.number(), &other, || reply("[2]"));
         assert_eq!(asked.next().await, Some(reply("[1]")));
         assert_eq!(asked.next().await, Some(reply("[2]")));
+        assert_eq!(asked.next().await, None);
+        assert!(acks.is_empty());
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_sockets_that_are_gone() {
+        let ids = IdGenerator::new().unwrap();
+        let [one, other] = [(); 2].map(|()| SocketId::from(ids.next().unwrap()));
+        let acks = Arc::new(Acks::default());
+        let mut asked = acks.ask([one.clone(), other.clone()]).unwrap();
+        acks.gone(&one);
+        acks.answer(asked.number(), &one, || reply("[0]"));
+        acks.answer(asked.number(), &other, || reply("[1]"));
+        assert_eq!(asked.next().await, Some(reply("[1]")));
+        assert_eq!(asked.next().await, None);
+        let mut asked = acks.ask([other.clone()]).unwrap();
+        acks.gone(&other);
         assert_eq!(asked.next().await, None);
         assert!(acks.is_empty());
     }

@@ -131,7 +131,11 @@ impl Hub {
 
     /// Takes a socket out of all its rooms, and returns them. Nothing is delivered to it from now on.
     pub fn remove(&self, key: SocketKey) -> Vec<Name> {
-        self.shard(key).remove(key.slot)
+        let (id, rooms) = self.shard(key).remove(key.slot);
+        if let Some(id) = id {
+            self.acks.gone(&id);
+        }
+        rooms
     }
 
     /// Puts a socket into rooms, each named once, all or none: none where it would be in more than `rooms_max`.

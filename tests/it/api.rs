@@ -256,6 +256,21 @@ async fn clients_answers_come_back() {
 }
 
 #[tokio::test]
+async fn who_leaves_is_not_waited_for() {
+    let gateway = TestGateway::plain().await;
+    let mut leaving = Client::new(&gateway).await;
+    let admin = gateway.admin;
+    let asked = tokio::spawn(async move {
+        let body = json!({"event": "q", "ack_timeout": "60s"}); // longer than this test may take
+        request(admin, &posted("/v1/emit", &body)).await.json()
+    });
+    assert_eq!(leaving.packet().await.data, json!(["q"]));
+    drop(leaving);
+    let answer = asked.await.unwrap();
+    assert_eq!(answer, json!({"ok": true, "expected": 1, "acks": [], "missing": 1}));
+}
+
+#[tokio::test]
 async fn a_node_drains_and_stays_and_serves_again() {
     let settings = "drain.delay = \"0s\"\ndrain.spread = \"0s\"\ndrain.timeout = \"5s\"\n";
     let mut gateway = TestGateway::start(settings).await;

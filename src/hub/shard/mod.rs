@@ -155,14 +155,14 @@ impl Shard {
         slot
     }
 
-    pub(super) fn remove(&self, slot: u32) -> Vec<Name> {
+    pub(super) fn remove(&self, slot: u32) -> (Option<SocketId>, Vec<Name>) {
         let mut state = self.0.lock();
         let state = &mut *state;
         let Some(socket) = state.sockets.try_remove(slot as usize) else {
-            return Vec::new();
+            return Default::default();
         };
         let Some(namespace) = state.namespaces.get_mut(&socket.namespace) else {
-            return Vec::new();
+            return (Some(socket.id), Vec::new());
         };
         for room in &socket.rooms {
             namespace.leave(slot, room);
@@ -182,7 +182,7 @@ impl Shard {
         if namespace.sockets.is_empty() {
             state.namespaces.remove(&socket.namespace);
         }
-        socket.rooms
+        (Some(socket.id), socket.rooms)
     }
 
     pub(super) fn join(&self, slot: u32, rooms: &[CompactString], rooms_max: usize) -> Result<Moved, usize> {
