@@ -104,8 +104,10 @@ impl Drain {
                 (Wish::Serve, _) => return None,
                 (Wish::LeaveNow, _) => return Some(self.cut().await),
                 (Wish::Leave, Some(_)) if self.is_empty() => {
-                    let _ = tokio::time::timeout(LAST_WORDS, self.told()).await;
-                    return Some(Ended::Clean);
+                    tokio::select! {
+                        _ = tokio::time::timeout(self.config.timeout.0, self.told()) => return Some(Ended::Clean),
+                        _ = wish.wait_for(|wish| *wish == Wish::LeaveNow) => continue,
+                    }
                 }
                 (Wish::Leave, Some(_)) => {
                     leaving.set(self.leave(Duration::ZERO)); // who came while the node stayed

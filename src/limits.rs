@@ -1,7 +1,8 @@
 //! `[limits]`: what one client may make this node hold.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use crate::units::ByteSize;
@@ -62,6 +63,23 @@ impl Bucket {
             self.tokens -= 1.0;
         }
         has_token
+    }
+}
+
+/// Says when a complaint that could be made again and again may be written down: at most once in ten seconds.
+#[derive(Debug, Default)]
+pub struct Seldom(Mutex<Option<Instant>>);
+
+impl Seldom {
+    /// Whether it may now; then not again for a while.
+    pub fn is_time(&self) -> bool {
+        const EVERY: Duration = Duration::from_secs(10);
+        let mut last = self.0.lock();
+        let is_time = last.is_none_or(|last| last.elapsed() >= EVERY);
+        if is_time {
+            *last = Some(Instant::now());
+        }
+        is_time
     }
 }
 

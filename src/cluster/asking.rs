@@ -79,6 +79,11 @@ impl Asking {
         self.0.lock().under_way.is_empty()
     }
 
+    /// Whether answers to a question are waited for.
+    pub(super) fn is_open(&self, id: u64) -> bool {
+        self.0.lock().under_way.contains_key(&id)
+    }
+
     /// A gateway answered.
     pub(super) fn gateway_answered(&self, id: u64, run: &str, answer: gossip::Answer) {
         self.0.lock().settle(id, |question| {

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 
 use compact_str::{CompactString, format_compact};
 use rand::distr::{Alphanumeric, SampleString as _};
+use tokio::sync::oneshot;
 
 use crate::hub::{Broadcast, Hub, Reservation};
 use crate::metrics::Origin;
@@ -21,12 +22,17 @@ pub(super) struct Pending {
     pub(super) broadcast: Broadcast,
     pub(super) reservation: Reservation,
     pub(super) origin: Origin,
+    /// Who wants to know when it is delivered here, or given up.
+    pub(super) witnesses: Vec<oneshot::Sender<()>>,
 }
 
 impl Pending {
     /// Delivers it to the members here.
     pub(super) fn deliver(self, hub: &Hub) {
         hub.broadcast(self.broadcast, self.reservation, self.origin);
+        for witness in self.witnesses {
+            let _ = witness.send(()); // who asked may be gone
+        }
     }
 }
 
@@ -79,6 +85,14 @@ impl Ledger {
     /// The message of this number is to be delivered when it comes back.
     pub(super) fn expect(&mut self, number: u64, pending: Pending) {
         self.pending.push_back((number, pending));
+    }
+
+    /// What tells when everything that waits so far is delivered here, or given up; `None` where nothing waits.
+    pub(super) fn passed(&mut self) -> Option<oneshot::Receiver<()>> {
+        let (_, newest) = self.pending.back_mut()?;
+        let (sender, passed) = oneshot::channel();
+        newest.witnesses.push(sender);
+        Some(passed)
     }
 
     /// A message of ours came back: everything up to it that waited, in order. `None` where it did not wait, though it was

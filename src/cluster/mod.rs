@@ -306,21 +306,32 @@ impl Cluster {
         }
     }
 
-    /// The same, and waits until it is known what came of it.
+    /// The same, and waits until it is known what came of it, and until it is delivered here.
     pub async fn publish(&self, broadcast: Broadcast, origin: Origin) -> Receipt {
         let (sender, later) = oneshot::channel();
         let known = match self.try_broadcast(broadcast, origin, Some(Waiter::Task(sender))) {
             Ok(known) => known,
             Err(waiting) => self.broadcast(waiting, origin).await,
         };
-        match known {
+        let receipt = match known {
             Some(receipt) => receipt,
             None => later.await.unwrap_or(Receipt::Unavailable), // the relay ends with the node
+        };
+        self.passed().await;
+        receipt
+    }
+
+    /// Waits until everything that this node published before is on its way to its own clients.
+    async fn passed(&self) {
+        if let Bus::Redis(relay) = &self.bus {
+            relay.passed().await;
         }
     }
 
-    /// Sends a packet to everybody in the target on this node, whatever others are there; waits while too much waits.
+    /// Sends a packet to everybody in the target on this node, whatever others are there, behind what was published
+    /// before; waits while too much waits.
     pub async fn broadcast_here(&self, broadcast: Broadcast, origin: Origin) {
+        self.passed().await;
         let reservation = self.hub.reserve(&broadcast).await;
         self.hub.broadcast(broadcast, reservation, origin);
     }

@@ -112,17 +112,24 @@ impl Relay {
             [run] => self.routes.peer(run),
             _ => self.routes.peers(),
         };
-        if !self.say(channel, ask.encode()) {
-            return away;
+        let deadline = Instant::now() + self.request_timeout;
+        if !self.say_in_time(channel, ask.encode(), deadline).await {
+            return Ordered::Unavailable; // Redis is there, but takes too little
         }
         if !is_here && !is_of_users {
             self.order_servers(command, asked.id());
         }
-        let deadline = Instant::now() + self.request_timeout;
+        let mut up = self.up();
         let mut puzzled = Vec::new();
-        while let Some(Given::Gateway(run, answer)) = asked.next(deadline).await {
-            if answer != Answer::Done {
-                puzzled.push(run);
+        loop {
+            let given = tokio::select! {
+                given = asked.next(deadline) => given,
+                _ = up.wait_for(|is_up| !is_up) => None, // nobody's answer comes now
+            };
+            match given {
+                Some(Given::Gateway(_, Answer::Done) | Given::Server(_)) => {}
+                Some(Given::Gateway(run, _)) => puzzled.push(run),
+                None => break,
             }
         }
         let (mut silent, _) = asked.missing();

@@ -319,12 +319,13 @@ impl Relay {
                 let gone = self.peers.alive.lock().left(&node.run);
                 heard.extend(gone.map(|node| self.gone(node, false)));
             }
+            // One of ours that nobody waits for any more was done in another way.
             Message::Ask {
                 run,
                 id,
                 question: Question::Do(order),
                 ..
-            } => {
+            } if run != *self.run() || self.asking.is_open(id) => {
                 let command = Command::ordered(order, Asker::Gateway(run, id));
                 heard.extend(command.map(|command| Heard::Command(Box::new(command))));
             }

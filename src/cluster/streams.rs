@@ -3,7 +3,6 @@
 //! Each is sent once, and is answered when Redis has answered, or after a second. Nothing here waits for a client.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -16,6 +15,7 @@ use super::redis::Failure;
 use super::relay::Relay;
 use super::{Bus, Cluster};
 use crate::hub::{UNITS_MAX, units};
+use crate::limits::Seldom;
 use crate::metrics::Refusal;
 
 /// Entries that a stream has at most, about.
@@ -32,8 +32,8 @@ const UNDER_WAY_MAX: usize = 1024;
 pub(super) struct Streams {
     queue: mpsc::UnboundedSender<Entry>, // bounded by `room`
     room: Arc<Semaphore>,
-    /// Redis refused the last one.
-    is_refused: AtomicBool,
+    /// When it was said last that Redis refuses some.
+    refused: Seldom,
 }
 
 /// What came of an event.
@@ -71,7 +71,7 @@ impl Streams {
         let streams = Self {
             queue,
             room: Arc::new(Semaphore::new(UNITS_MAX as usize)),
-            is_refused: AtomicBool::new(false),
+            refused: Seldom::default(),
         };
         (streams, entries)
     }
@@ -124,15 +124,11 @@ impl Relay {
 
     /// Redis has answered, or will not.
     fn appended(&self, result: &Result<(), Failure>, entry: Entry) {
-        let is_refused = &self.streams.is_refused;
         let appended = match result {
-            Ok(()) => {
-                is_refused.store(false, Ordering::Relaxed);
-                Appended::Taken
-            }
+            Ok(()) => Appended::Taken,
             Err(failure) => {
                 if let Failure::Refused(words) = failure
-                    && !is_refused.swap(true, Ordering::Relaxed)
+                    && self.streams.refused.is_time()
                 {
                     error!(words, stream = &*entry.stream, "Redis refuses to append to a stream");
                 }

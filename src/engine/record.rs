@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use hyper::header::{AUTHORIZATION, HeaderName, ORIGIN};
+use hyper::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue, ORIGIN};
 use hyper::{HeaderMap, Request};
 use serde_json::{Map, Value, json};
 
@@ -69,7 +69,7 @@ fn bearer(headers: &HeaderMap) -> Option<Box<str>> {
 /// The record of a request. Of its headers those in `kept` are in it.
 fn record(uri: &hyper::Uri, headers: &HeaderMap, peer: &Peer, kept: &[HeaderName]) -> Arc<str> {
     let texts = kept.iter().filter_map(|name| {
-        let value = headers.get(name)?.to_str().ok()?;
+        let value = header(headers, name)?;
         Some((name.as_str().to_owned(), Value::from(value)))
     });
     let query = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
@@ -90,6 +90,17 @@ fn record(uri: &hyper::Uri, headers: &HeaderMap, peer: &Peer, kept: &[HeaderName
     json.to_string().into()
 }
 
+/// A header as Node's servers have it: all of one name joined, and bytes that are no UTF-8 as Latin-1.
+fn header(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    let text = |value: &HeaderValue| match str::from_utf8(value.as_bytes()) {
+        Ok(text) => text.to_owned(),
+        Err(_) => value.as_bytes().iter().copied().map(char::from).collect(),
+    };
+    let texts: Vec<_> = headers.get_all(name).iter().map(text).collect();
+    let between = if *name == COOKIE { "; " } else { ", " };
+    (!texts.is_empty()).then(|| texts.join(between))
+}
+
 /// A time since 1970 as JavaScript's `Date` prints it, in UTC.
 fn date(since: Duration) -> String {
     let seconds = since.as_secs();
@@ -108,6 +119,28 @@ fn date(since: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn headers_are_kept_whole() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            (COOKIE, &b"sid=1"[..]),
+            (COOKIE, "n=\u{e9}".as_bytes()),
+            (ORIGIN, b"\xe9"),
+            (AUTHORIZATION, b"a"),
+            (AUTHORIZATION, b"b"),
+        ] {
+            headers.append(name, HeaderValue::from_bytes(value).unwrap());
+        }
+        for (name, expected) in [
+            (COOKIE, Some("sid=1; n=\u{e9}")),
+            (ORIGIN, Some("\u{e9}")),
+            (AUTHORIZATION, Some("a, b")),
+            (hyper::header::HOST, None),
+        ] {
+            assert_eq!(header(&headers, &name).as_deref(), expected, "{name}");
+        }
+    }
 
     #[test]
     fn a_token_is_in_the_query_or_in_the_authorization() {

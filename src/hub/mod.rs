@@ -233,13 +233,14 @@ impl Hub {
         json: &str,
         attachments: &[Bytes],
     ) -> Option<Question> {
-        let sockets = self.describe(&Selection {
+        let selection = Selection {
             namespace,
             target,
             except,
-        });
-        let asked = self.acks.ask(sockets.iter().map(|socket| socket.id.clone()))?;
-        let ids = sockets.iter().map(|socket| socket.id.as_str().into());
+        };
+        let sockets = self.each_shard(|_, shard, ids| shard.ids(&selection, ids));
+        let asked = self.acks.ask(sockets.iter().cloned())?;
+        let ids = sockets.iter().map(|id| id.as_str().into());
         let broadcast = Broadcast {
             namespace: Name::clone(namespace),
             target: Rooms::from_list(ids).map_or(Target::Namespace, Target::Rooms), // for nobody, it is not sent

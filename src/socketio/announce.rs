@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 
 use super::client::Socket;
 use crate::hub::{Broadcast, Except, Name, Rooms, Target};
+use crate::protocol::ids::looks_like_socket_id;
 use crate::protocol::json;
 use crate::protocol::socket;
 
@@ -73,7 +74,8 @@ pub(super) fn movement(
             is_volatile: false,
         }
     };
-    rooms.iter().map(announce).collect()
+    let public = rooms.iter().filter(|room| !looks_like_socket_id(room));
+    public.map(announce).collect()
 }
 
 /// The last argument of what a socket publishes, with the comma before it: `,{"socket":…}`. `room` is the one it was

@@ -14,8 +14,8 @@ const ROOMS_MAX: usize = 1000;
 /// Bytes of a relayed event's name.
 pub(super) const EVENT_BYTES_MAX: usize = 256;
 
-/// Events of the gateway itself, which no client may imitate.
-const OWN_EVENTS: [&str; 2] = ["presence", "expired"];
+/// Events of the gateway itself, which nobody may imitate.
+pub(super) const OWN_EVENTS: [&str; 2] = ["presence", "expired"];
 
 /// A refusal and the sentence that goes with it.
 pub(super) type Refused = (Refusal, String);

@@ -21,7 +21,7 @@ use super::waiting::Settled;
 use crate::backend::webhook::{Orders, Subject};
 use crate::backend::{Claims, Flaw, Judged, Verdict};
 use crate::engine;
-use crate::hub::{Facts, Name, NewSocket, Source};
+use crate::hub::{Facts, Name, NewSocket, Source, is_reserved};
 use crate::limits::Bucket;
 use crate::metrics::Tally;
 use crate::protocol::Version;
@@ -96,9 +96,9 @@ pub(super) fn private_rooms<'a>(
 impl Drop for Entrance {
     fn drop(&mut self) {
         if !self.is_used {
-            self.shared
-                .cluster
-                .exit(&self.namespace, self.rooms.iter().map(|room| &**room));
+            let private = private_rooms(self.lists_private_rooms, &self.id, self.alias.as_ref());
+            let rooms = self.rooms.iter().map(|room| &**room).chain(private);
+            self.shared.cluster.exit(&self.namespace, rooms);
             self.shared.namespaces.release(&self.namespace, &self.rules);
         }
     }
@@ -247,7 +247,7 @@ impl Client {
         let mut rooms: Vec<CompactString> = rules.rooms(&values).map(CompactString::from).collect();
         rooms.extend(admission.rooms(&values));
         let mut seen = hashbrown::HashSet::<CompactString, foldhash::fast::RandomState>::default();
-        rooms.retain(|room| seen.insert(room.clone()));
+        rooms.retain(|room| !is_reserved(room) && seen.insert(room.clone()));
         let (data, is_applications) = admission.data();
         let leeway = self.shared.tokens.as_ref().map_or(0, |tokens| tokens.leeway());
         let entrance = Entrance {

@@ -134,7 +134,9 @@ impl Client {
 /// The beginning of an answer that lists rooms: `[{"ok":true,"rooms":["a"]`.
 fn answer_with_rooms(rooms: &[Name]) -> String {
     let mut answer = String::from(r#"[{"ok":true,"rooms":["#);
-    for (index, room) in rooms.iter().enumerate() {
+    // Into others' private rooms only the application puts somebody, and their names may be worth a session.
+    let shown = rooms.iter().filter(|room| !looks_like_socket_id(room));
+    for (index, room) in shown.enumerate() {
         if index > 0 {
             answer.push(',');
         }

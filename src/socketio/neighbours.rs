@@ -14,6 +14,7 @@ use super::rosters::News;
 use crate::cluster::{Node, Roster};
 use crate::hub::{Broadcast, Except, Name};
 use crate::metrics::Origin;
+use crate::protocol::ids::looks_like_socket_id;
 
 /// A gateway this young and without sockets never had any.
 const FRESH_MAX: Duration = Duration::from_secs(3);
@@ -42,7 +43,7 @@ impl SocketIo {
                 let mut rosters = self.rosters.lock();
                 let rooms: Vec<_> = rooms
                     .iter()
-                    .filter(|room| self.hub.is_occupied(namespace, room))
+                    .filter(|room| !looks_like_socket_id(room) && self.hub.is_occupied(namespace, room))
                     .cloned()
                     .collect();
                 let new = rosters.want(namespace, &rooms);

@@ -17,6 +17,7 @@ use super::values::Values;
 use super::waiting::Settled;
 use crate::backend::webhook::Answer;
 use crate::backend::{self, Claims, Judged, Verdict};
+use crate::hub::is_reserved;
 use crate::metrics::Refusal;
 use crate::protocol::{json, socket};
 use crate::reason::Reason;
@@ -53,6 +54,7 @@ struct Part {
 pub(super) fn rooms<'a>(rooms: impl Iterator<Item = &'a String>, values: &Values<'_>) -> Vec<CompactString> {
     rooms
         .filter_map(|room| Template::new(room).fill(values).map(CompactString::from))
+        .filter(|room| !is_reserved(room)) // which nobody can be in
         .collect()
 }
 

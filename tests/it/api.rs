@@ -309,3 +309,22 @@ async fn a_node_that_is_told_to_stop_cannot_be_kept() {
     is_refused(&answer, 409, "conflict", "stop");
     does(&gateway, "/v1/drain", json!({})).await;
 }
+
+/// The id of a client 1.x or 2.x is its session's own: whoever knows it can take that over.
+#[tokio::test]
+async fn who_is_put_into_anothers_private_room_does_not_see_its_name() {
+    let gateway = TestGateway::start("[[namespace]]\nname = \"/\"\npresence = true\n").await;
+    let old = Client::join(&gateway, Transport::WebSocket, 3).await;
+    let mut agent = Client::new(&gateway).await;
+    let all = list(&gateway, "/v1/sockets").await;
+    let ids = all["sockets"].as_array().unwrap().iter().map(|socket| socket["id"].as_str().unwrap());
+    let victim = ids.clone().find(|id| **id == *old.sid).expect("the session's own id");
+    let own = ids.clone().find(|id| **id != *old.sid).unwrap();
+    does(&gateway, "/v1/join", json!({"rooms": [own], "join": [victim]})).await;
+    let rooms = list(&gateway, &format!("/v1/sockets/{own}")).await["sockets"][0]["rooms"].clone();
+    assert!(rooms.as_array().unwrap().contains(&json!(victim)), "{rooms}");
+    let answer = agent.does(json!(["join", "x"])).await;
+    assert_eq!(answer["rooms"], json!(["x"]), "{answer}");
+    does(&gateway, "/v1/emit", json!({"rooms": [victim], "event": "for both"})).await;
+    assert_eq!(agent.event().await, json!(["for both"]), "and nobody was announced before");
+}

@@ -301,3 +301,16 @@ async fn of_node_servers_is_told_what_they_tell() {
     let nodes = list(gateway, "/v1/nodes").await;
     assert_eq!((&nodes["node_servers"], &nodes["partial"]), (&json!(1), &json!([])));
 }
+
+#[tokio::test]
+async fn what_is_emitted_one_after_the_other_arrives_so_whichever_way_it_takes() {
+    let redis = TestRedis::start().await;
+    let gateways = gateways(2, &settings(&redis, "1s")).await;
+    let mut client = Client::new(&gateways[0]).await;
+    for number in 0..50 {
+        does(&gateways[0], "/v1/emit", json!({"event": "far", "args": [number]})).await;
+        does(&gateways[0], "/v1/emit", json!({"event": "near", "args": [number], "local": true})).await;
+        assert_eq!(client.event().await, json!(["far", number]));
+        assert_eq!(client.event().await, json!(["near", number]));
+    }
+}

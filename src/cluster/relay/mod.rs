@@ -250,6 +250,7 @@ impl Relay {
                 broadcast,
                 reservation,
                 origin,
+                witnesses: Vec::new(),
             };
             state.ledger.expect(number, pending);
         } // else there is nobody here, and should somebody come before it is published, it comes back and is read
@@ -270,10 +271,25 @@ impl Relay {
 
     /// Publishes something of our own, behind everything that was published before. False where too much waits already.
     pub(super) fn say(&self, channel: Arc<str>, payload: Bytes) -> bool {
-        let Ok(permit) = Arc::clone(&self.room).try_acquire_many_owned(units(payload.len())) else {
-            self.metrics.relay.lost.inc();
-            return false;
-        };
+        match Arc::clone(&self.room).try_acquire_many_owned(units(payload.len())) {
+            Ok(permit) => self.send(channel, payload, permit),
+            Err(_) => {
+                self.metrics.relay.lost.inc();
+                false
+            }
+        }
+    }
+
+    /// The same, but waits while too much waits; false when time is up before.
+    pub(super) async fn say_in_time(&self, channel: Arc<str>, payload: Bytes, deadline: tokio::time::Instant) -> bool {
+        let room = Arc::clone(&self.room).acquire_many_owned(units(payload.len()));
+        match tokio::time::timeout_at(deadline, room).await {
+            Ok(Ok(permit)) => self.send(channel, payload, permit),
+            Ok(Err(_)) | Err(_) => false,
+        }
+    }
+
+    fn send(&self, channel: Arc<str>, payload: Bytes, permit: OwnedSemaphorePermit) -> bool {
         let published = Published {
             epoch: 0,
             number: 0, // nothing of ours waits for it
@@ -286,6 +302,14 @@ impl Relay {
             published,
         };
         self.outgoing.send(outgoing).is_ok()
+    }
+
+    /// Waits until everything that was published before is delivered here, too, or given up.
+    pub(super) async fn passed(&self) {
+        let passed = self.state.lock().ledger.passed();
+        if let Some(passed) = passed {
+            let _ = passed.await; // given up
+        }
     }
 
     /// Whether clients are served while Redis is away.

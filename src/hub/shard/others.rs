@@ -126,6 +126,14 @@ impl Shard {
         }
     }
 
+    /// Adds the ids of everybody in a target.
+    pub(in crate::hub) fn ids(&self, selection: &Selection<'_>, ids: &mut Vec<SocketId>) {
+        let mut state = self.0.lock();
+        for slot in state.select(selection) {
+            ids.push(state.sockets[slot as usize].id.clone());
+        }
+    }
+
     pub(in crate::hub) fn data(&self, slot: u32, id: &SocketId) -> Box<str> {
         let state = self.0.lock();
         let socket = state.sockets.get(slot as usize).filter(|socket| socket.id == *id);

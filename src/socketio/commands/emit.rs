@@ -30,8 +30,9 @@ impl SocketIo {
             });
         }
         let emitted = self.emit_now(emit, caller).await;
-        if emitted.is_err() {
-            self.once.forget(&id, &self.cluster).await; // nothing was done, and it may be tried again
+        match emitted {
+            Ok(_) => self.once.done(&id),
+            Err(_) => self.once.forget(&id, &self.cluster).await, // nothing was done, and it may be tried again
         }
         emitted
     }

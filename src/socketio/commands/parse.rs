@@ -14,7 +14,7 @@ use crate::cluster::Act;
 use crate::hub::{Name, is_reserved, user_room};
 use crate::protocol::json;
 use crate::protocol::socket::{self, Kind, RESERVED_EVENTS};
-use crate::socketio::arguments::EVENT_BYTES_MAX;
+use crate::socketio::arguments::{EVENT_BYTES_MAX, OWN_EVENTS};
 use crate::units::Span;
 
 /// Rooms in one list.
@@ -96,6 +96,10 @@ impl Command {
     /// # Errors
     /// With the field that is wrong.
     pub fn parse(name: &str, json: &str) -> Result<Self, Invalid> {
+        // A list would be taken for the fields in their order.
+        if !json.trim_ascii_start().starts_with('{') {
+            return Err(Invalid::new("", "is no object"));
+        }
         let mut deserializer = serde_json::Deserializer::from_str(json);
         let fields: Fields<'_> = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
             let path = error.path().to_string();
@@ -132,7 +136,8 @@ impl Fields<'_> {
             let problem = format!("must have 1 to {EVENT_BYTES_MAX} bytes");
             return Err(Invalid::new("event", problem));
         }
-        if RESERVED_EVENTS.contains(&&*name) {
+        // By those of their own gateways know who is where.
+        if RESERVED_EVENTS.contains(&&*name) || OWN_EVENTS.contains(&&*name) {
             return Err(Invalid::new("event", format!("\"{name}\" is reserved")));
         }
         let mut text = String::from("[");

@@ -25,6 +25,7 @@ use crate::backend::webhook::{Event, Kind, Webhooks};
 use crate::cluster::redis::Failure;
 use crate::cluster::{Cleared, Cluster, Gone, Place, ROOMS_LIVE};
 use crate::hub::{Hub, Name};
+use crate::limits::Seldom;
 use crate::protocol::ids::IdGenerator;
 use table::{Ask, Table, Told};
 
@@ -44,6 +45,8 @@ struct Teller {
     webhooks: Arc<Webhooks>,
     ids: Arc<IdGenerator>,
     rooms: bool,
+    /// When it was said last that Redis refuses to keep them.
+    refused: Seldom,
 }
 
 impl SocketIo {
@@ -61,6 +64,7 @@ impl SocketIo {
             webhooks,
             ids: Arc::clone(&self.ids),
             rooms,
+            refused: Seldom::default(),
         });
         self.cluster.watch();
         Some(teller.run())
@@ -139,7 +143,7 @@ impl Teller {
             Some(Failure::Refused(words)) => Some(words),
             _ => None,
         });
-        if let Some(words) = refused {
+        if let Some(words) = refused.filter(|_| self.refused.is_time()) {
             error!(words, "Redis does not keep rooms: the application is not told of them");
         }
         for answer in answers {
@@ -187,19 +191,24 @@ impl Teller {
 
     /// Takes a gateway that is gone out of its rooms.
     async fn clear_up(&self, run: &str) {
-        for _ in 0..TRIES_MAX {
+        let mut tries = 0;
+        while tries < TRIES_MAX {
             if self.cluster.is_alive(run) {
                 return; // it was only slow, and writes its rooms again
             }
             match self.cluster.clear_up(run).await {
                 Ok(Cleared::All) => return,
-                Ok(Cleared::ByAnother) => sleep(AGAIN).await,
+                Ok(Cleared::ByAnother) => {
+                    tries += 1;
+                    sleep(AGAIN).await;
+                }
                 Ok(Cleared::Some(vacated)) => {
                     for (place, id) in vacated {
                         self.tell_room(Kind::RoomVacated, &place, &id);
                     }
                 }
                 Err(failure) => {
+                    tries += 1;
                     debug!(%failure, run, "a gateway's rooms are not cleared up yet");
                     sleep(AGAIN).await;
                 }
