@@ -9,6 +9,7 @@ mod answer;
 mod asking;
 mod census;
 mod changes;
+mod claims;
 pub mod config;
 mod forward;
 mod found;
@@ -37,7 +38,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use compact_str::CompactString;
 use tokio::sync::{oneshot, watch};
 use tokio::task::AbortHandle;
@@ -334,23 +334,6 @@ impl Cluster {
         self.passed().await;
         let reservation = self.hub.reserve(&broadcast).await;
         self.hub.broadcast(broadcast, reservation, origin);
-    }
-
-    /// Whether nobody in the cluster has claimed this id lately; from now on somebody has. True without Redis.
-    pub async fn claim_once(&self, id: &str, lives: Duration) -> bool {
-        let Bus::Redis(relay) = &self.bus else {
-            return true;
-        };
-        let value = Bytes::copy_from_slice(relay.run().as_bytes());
-        let claimed = relay.redis.set_nx_px(&relay.routes.once(id), value, lives).await;
-        claimed.unwrap_or(true) // while Redis is away nobody can know
-    }
-
-    /// An id that was claimed may be claimed again.
-    pub async fn forget_once(&self, id: &str) {
-        if let Bus::Redis(relay) = &self.bus {
-            let _ = relay.redis.del(vec![relay.routes.once(id)]).await; // it goes by itself otherwise
-        }
     }
 
     /// Whether a socket's private rooms must be among those that it enters and exits: Redis may refuse to let us hear them

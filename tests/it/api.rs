@@ -317,7 +317,11 @@ async fn who_is_put_into_anothers_private_room_does_not_see_its_name() {
     let old = Client::join(&gateway, Transport::WebSocket, 3).await;
     let mut agent = Client::new(&gateway).await;
     let all = list(&gateway, "/v1/sockets").await;
-    let ids = all["sockets"].as_array().unwrap().iter().map(|socket| socket["id"].as_str().unwrap());
+    let ids = all["sockets"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|socket| socket["id"].as_str().unwrap());
     let victim = ids.clone().find(|id| **id == *old.sid).expect("the session's own id");
     let own = ids.clone().find(|id| **id != *old.sid).unwrap();
     does(&gateway, "/v1/join", json!({"rooms": [own], "join": [victim]})).await;
@@ -326,5 +330,9 @@ async fn who_is_put_into_anothers_private_room_does_not_see_its_name() {
     let answer = agent.does(json!(["join", "x"])).await;
     assert_eq!(answer["rooms"], json!(["x"]), "{answer}");
     does(&gateway, "/v1/emit", json!({"rooms": [victim], "event": "for both"})).await;
-    assert_eq!(agent.event().await, json!(["for both"]), "and nobody was announced before");
+    assert_eq!(
+        agent.event().await,
+        json!(["for both"]),
+        "and nobody was announced before"
+    );
 }

@@ -309,7 +309,12 @@ async fn what_is_emitted_one_after_the_other_arrives_so_whichever_way_it_takes()
     let mut client = Client::new(&gateways[0]).await;
     for number in 0..50 {
         does(&gateways[0], "/v1/emit", json!({"event": "far", "args": [number]})).await;
-        does(&gateways[0], "/v1/emit", json!({"event": "near", "args": [number], "local": true})).await;
+        does(
+            &gateways[0],
+            "/v1/emit",
+            json!({"event": "near", "args": [number], "local": true}),
+        )
+        .await;
         assert_eq!(client.event().await, json!(["far", number]));
         assert_eq!(client.event().await, json!(["near", number]));
     }

@@ -269,57 +269,9 @@ impl Relay {
         None
     }
 
-    /// Publishes something of our own, behind everything that was published before. False where too much waits already.
-    pub(super) fn say(&self, channel: Arc<str>, payload: Bytes) -> bool {
-        match Arc::clone(&self.room).try_acquire_many_owned(units(payload.len())) {
-            Ok(permit) => self.send(channel, payload, permit),
-            Err(_) => {
-                self.metrics.relay.lost.inc();
-                false
-            }
-        }
-    }
-
-    /// The same, but waits while too much waits; false when time is up before.
-    pub(super) async fn say_in_time(&self, channel: Arc<str>, payload: Bytes, deadline: tokio::time::Instant) -> bool {
-        let room = Arc::clone(&self.room).acquire_many_owned(units(payload.len()));
-        match tokio::time::timeout_at(deadline, room).await {
-            Ok(Ok(permit)) => self.send(channel, payload, permit),
-            Ok(Err(_)) | Err(_) => false,
-        }
-    }
-
-    fn send(&self, channel: Arc<str>, payload: Bytes, permit: OwnedSemaphorePermit) -> bool {
-        let published = Published {
-            epoch: 0,
-            number: 0, // nothing of ours waits for it
-            waiter: None,
-            _room: permit,
-        };
-        let outgoing = Outgoing {
-            channel,
-            payload,
-            published,
-        };
-        self.outgoing.send(outgoing).is_ok()
-    }
-
-    /// Waits until everything that was published before is delivered here, too, or given up.
-    pub(super) async fn passed(&self) {
-        let passed = self.state.lock().ledger.passed();
-        if let Some(passed) = passed {
-            let _ = passed.await; // given up
-        }
-    }
-
     /// Whether clients are served while Redis is away.
     pub(super) fn serves_alone(&self) -> bool {
         self.serves_alone
-    }
-
-    /// Waits until everything that was published before is at Redis, or lost.
-    pub(super) async fn flushed(&self) {
-        let _ = self.room.acquire_many(UNITS_MAX).await;
     }
 
     /// Whether a channel is subscribed, or about to be.
