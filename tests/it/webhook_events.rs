@@ -139,6 +139,7 @@ async fn actions_are_done_in_order_and_before_the_answer() {
             {"emit": {"event": "to you", "args": [1]}},
             {"fly": {}},
             {"emit": {"evnt": "typo"}},
+            {"emit": {"event": "who answers", "ack_timeout": "60s"}},
             {"leave": {"leave": ["a"]}},
             {"emit": {"rooms": ["a"], "event": "nobody"}},
             {"emit": {"namespace": "/other", "all": true, "event": "elsewhere"}},
@@ -160,7 +161,7 @@ async fn actions_are_done_in_order_and_before_the_answer() {
         ('3', Some(7), json!([{"ok": true}]))
     );
     gateway
-        .reaches("roomcast_webhook_failures_total{type=\"event\",reason=\"action\"}", 2.0)
+        .reaches("roomcast_webhook_failures_total{type=\"event\",reason=\"action\"}", 3.0)
         .await;
     assert_eq!(
         gateway.metric("roomcast_broadcasts_total{origin=\"backend\"}").await,

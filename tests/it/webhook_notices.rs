@@ -143,7 +143,7 @@ async fn calls_share_connections_and_no_more_are_under_way_than_may_be() {
     let gate = Arc::new(Semaphore::new(0));
     let (held, under_way) = (Arc::clone(&gate), Arc::new(AtomicUsize::new(0)));
     let count = Arc::clone(&under_way);
-    let (mut backend, gateway) = start("events = [\"event\"]\nconcurrency = 3", move |_| {
+    let (mut backend, gateway) = start("events = [\"event\"]\nconcurrency = 4", move |_| {
         count.fetch_add(1, Ordering::SeqCst);
         Reply::Held(Arc::clone(&held), Box::new(Reply::Json(json!({}))))
     })
@@ -158,6 +158,7 @@ async fn calls_share_connections_and_no_more_are_under_way_than_may_be() {
     for _ in 0..3 {
         backend.next().await;
     }
+    // One place is kept for calls that somebody waits for.
     assert_eq!(under_way.load(Ordering::SeqCst), 3);
     gate.add_permits(8);
     for _ in 0..5 {

@@ -13,6 +13,9 @@ use crate::protocol::json;
 /// Binary attachments that clients take in one packet; with more they would end their session.
 const ATTACHMENTS_MAX: usize = 10;
 
+/// Actions of one answer: its socket waits until they are done.
+const ACTIONS_MAX: usize = 100;
+
 /// Characters of what is said about a bad answer.
 const FLAW_CHARACTERS_MAX: usize = 200;
 
@@ -110,6 +113,13 @@ impl Orders {
     pub fn is_empty(&self) -> bool {
         self.data.is_none() && self.actions.is_empty()
     }
+
+    /// How many bytes it takes to keep it, about.
+    pub(super) fn bytes(&self) -> usize {
+        let actions = self.actions.iter();
+        let actions = actions.map(|action| size_of::<Action>() + action.name.len() + action.json.len());
+        self.data.as_ref().map_or(0, |data| data.len()) + actions.sum::<usize>()
+    }
 }
 
 impl Answer {
@@ -137,17 +147,20 @@ impl Answer {
 
     /// What is wrong with an answer that is none, in words.
     pub(super) fn flaw(status: StatusCode, body: &[u8]) -> String {
-        let problem = if status != StatusCode::OK {
+        if status != StatusCode::OK {
             return format!("status {}", status.as_u16());
-        } else if str::from_utf8(body).is_ok_and(|text| json::check_object(text).is_ok()) {
-            serde_json::from_slice::<Wire<'_>>(body).err()
-        } else {
+        }
+        if !str::from_utf8(body).is_ok_and(|text| json::check_object(text).is_ok()) {
             return "it is no JSON object".into();
-        };
-        match problem {
-            // Texts of the application may be quoted.
-            Some(problem) => problem.to_string().chars().take(FLAW_CHARACTERS_MAX).collect(),
-            None => "a list or an object is wanted where there is something else, or a name is empty".into(),
+        }
+        match serde_json::from_slice::<Wire<'_>>(body) {
+            Err(problem) => shown(&problem.to_string()), // texts of the application may be quoted
+            Ok(Wire {
+                actions: Some(list), ..
+            }) if list.len() > ACTIONS_MAX => {
+                format!("it has {} actions, {ACTIONS_MAX} are allowed", list.len())
+            }
+            Ok(_) => "a list or an object is wanted where there is something else, or a name is empty".into(),
         }
     }
 
@@ -155,7 +168,10 @@ impl Answer {
         let text = str::from_utf8(body).ok()?;
         json::check_object(text).ok()?; // a list could stand for a struct
         let wire: Wire<'_> = serde_json::from_str(text).ok()?;
-        let actions = wire.actions.unwrap_or_default().into_iter();
+        let actions = wire.actions.unwrap_or_default();
+        if actions.len() > ACTIONS_MAX {
+            return None;
+        }
         Some(Self {
             user: wire.user.filter(|user| !user.is_empty()), // nobody is called so
             rooms: names(wire.rooms)?,
@@ -179,7 +195,7 @@ impl Answer {
                     None => None,
                     Some(data) => Some(object(data)?.into()),
                 },
-                actions: actions.map(Action::parse).collect::<Option<_>>()?,
+                actions: actions.into_iter().map(Action::parse).collect::<Option<_>>()?,
             },
         })
     }
@@ -213,11 +229,14 @@ impl Action {
         let fields: std::collections::BTreeMap<String, &RawValue> = serde_json::from_str(object(raw)?).ok()?;
         let mut fields = fields.into_iter();
         let (name, value) = fields.next()?;
-        fields.next().is_none().then(|| Self {
-            name,
-            json: value.get().into(),
-        })
+        let json = object(value)?.into(); // a list could stand for a command's fields
+        fields.next().is_none().then_some(Self { name, json })
     }
+}
+
+/// A text of the application for the log: cut.
+pub(super) fn shown(text: &str) -> String {
+    text.chars().take(FLAW_CHARACTERS_MAX).collect()
 }
 
 /// The text of a value that is an object.
@@ -302,6 +321,8 @@ mod tests {
             r#"{"actions":[[]]}"#,
             r#"{"actions":[{}]}"#,
             r#"{"actions":[{"emit":{},"join":{}}]}"#,
+            r#"{"actions":[{"disconnect":[]}]}"#,
+            r#"{"actions":[{"disconnect":null}]}"#,
         ] {
             assert_eq!(read(text), Err(Failure::Invalid), "{text}");
         }
@@ -311,6 +332,19 @@ mod tests {
         );
         let deep = format!(r#"{{"ack":{}{}}}"#, "[".repeat(64), "]".repeat(64));
         assert_eq!(read(&deep), Err(Failure::Invalid));
+    }
+
+    #[test]
+    fn an_answer_has_no_more_actions_than_it_may() {
+        let with = |count: usize| format!(r#"{{"actions":[{}]}}"#, vec![r#"{"leave":{}}"#; count].join(","));
+        assert_eq!(read(&with(ACTIONS_MAX)).unwrap().orders.actions.len(), ACTIONS_MAX);
+        let more = with(ACTIONS_MAX + 1);
+        assert_eq!(read(&more), Err(Failure::Invalid));
+        assert_eq!(
+            Answer::flaw(StatusCode::OK, more.as_bytes()),
+            "it has 101 actions, 100 are allowed"
+        );
+        assert_eq!(shown(&"é".repeat(1000)), "é".repeat(FLAW_CHARACTERS_MAX));
     }
 
     #[test]

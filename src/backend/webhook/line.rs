@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use super::answer::{Answer, Orders};
-use super::budget::Share;
+use super::budget::{Share, Weight};
 use super::event::{Event, Subject};
 use super::{Kind, Webhooks, Whose};
 use crate::metrics::WebhookFailure as Failure;
@@ -22,7 +22,7 @@ use crate::metrics::WebhookFailure as Failure;
 const EVENTS_MAX: usize = 64;
 
 /// Notices that wait in one line; what is above is lost.
-const NOTICES_MAX: usize = 1024;
+const NOTICES_MAX: usize = 256;
 
 /// The longest wait before the first repeat of a notice; it doubles with each, and any shorter wait is as likely.
 const BACKOFF: Duration = Duration::from_secs(1);
@@ -74,7 +74,7 @@ struct Queue {
 struct Job {
     owner: Arc<Owner>,
     work: Work,
-    _share: Option<Share>,
+    _share: Share,
 }
 
 #[derive(Debug)]
@@ -95,6 +95,19 @@ struct Asked {
     /// Told that its turn has come, and then of the answer.
     begun: oneshot::Sender<()>,
     answer: oneshot::Sender<Result<Answer, Failure>>,
+}
+
+/// Who comes and goes is what applications count on; clients do all else as often as they like.
+fn weight(kind: Kind) -> Weight {
+    match kind {
+        Kind::Event | Kind::Join | Kind::Leave => Weight::Ordinary,
+        Kind::Connect
+        | Kind::Connected
+        | Kind::Disconnect
+        | Kind::RoomOccupied
+        | Kind::RoomVacated
+        | Kind::NodeLost => Weight::Vital,
+    }
 }
 
 impl Jobs {
@@ -169,12 +182,21 @@ impl Line {
         self.push(event, Work::Tell)
     }
 
-    /// Does what an answer to a question of this kind wants, before anything that comes later.
+    /// Does what an answer to a question of this kind wants, before anything that comes later. Where too much of all
+    /// waits already, its actions fail.
     pub fn obey(&self, kind: Kind, orders: Orders) {
-        if !orders.is_empty() {
-            let mut queue = self.0.jobs.queue.lock();
-            self.start(&mut queue, Work::Obey(kind, orders), None);
+        if orders.is_empty() {
+            return;
         }
+        let webhooks = &self.0.jobs.webhooks;
+        let Some(share) = webhooks.budget.take(weight(kind), orders.bytes()) else {
+            for action in &orders.actions {
+                webhooks.action_failed(kind, &action.name, &Full.to_string());
+            }
+            return;
+        };
+        let mut queue = self.0.jobs.queue.lock();
+        self.start(&mut queue, Work::Obey(kind, orders), share);
     }
 
     fn push(&self, mut event: Event, work: impl FnOnce(Event) -> Work) -> Result<(), Full> {
@@ -190,7 +212,8 @@ impl Line {
             Kind::Event => queue.events == 0 || (queue.events < EVENTS_MAX && bytes <= webhooks.line_bytes_max),
             _ => queue.jobs.len() < NOTICES_MAX,
         };
-        let share = || webhooks.budget.take(event.bytes(self.0.subject.as_deref()));
+        let bytes_kept = event.bytes(self.0.subject.as_deref());
+        let share = || webhooks.budget.take(weight(kind), bytes_kept);
         let Some(share) = has_room.then(share).flatten() else {
             drop(queue);
             let is_clients_fault = kind == Kind::Event && !has_room; // who is told so
@@ -201,11 +224,11 @@ impl Line {
             queue.events += 1;
             queue.bytes = bytes;
         }
-        self.start(&mut queue, work(event), Some(share));
+        self.start(&mut queue, work(event), share);
         Ok(())
     }
 
-    fn start(&self, queue: &mut Queue, work: Work, share: Option<Share>) {
+    fn start(&self, queue: &mut Queue, work: Work, share: Share) {
         queue.jobs.push_back(Job {
             owner: Arc::clone(&self.0),
             work,

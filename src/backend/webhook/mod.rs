@@ -78,6 +78,8 @@ pub struct Webhooks {
     line_bytes_max: usize,
     /// Calls that may be made at once.
     permits: Semaphore,
+    /// Those of them that nobody waits for: never all, if there are two or more, so that there is room for who waits.
+    tells: Semaphore,
     circuit: Mutex<Circuit>,
     budget: Arc<Budget>,
     lines: Mutex<Lines>,
@@ -126,6 +128,7 @@ impl Webhooks {
             retries: config.retries,
             line_bytes_max: event_bytes_max,
             permits: Semaphore::new(config.concurrency),
+            tells: Semaphore::new((config.concurrency * 3 / 4).max(1)),
             circuit: Mutex::default(),
             budget: Arc::default(),
             lines: Mutex::new(Lines {
@@ -207,7 +210,7 @@ impl Webhooks {
         self.ids.tag()
     }
 
-    /// One call. With `start_by` it must have begun by then, and else it is not made.
+    /// One call. With `start_by` somebody waits for it: it must have begun by then, and else it is not made.
     async fn call(
         &self,
         event: &Event,
@@ -238,8 +241,12 @@ impl Webhooks {
         start_by: Option<Instant>,
     ) -> Result<Answer, Failure> {
         let permit = self.permits.acquire();
+        let mut _tell = None; // taken first: who waits for it is in nobody's way
         let _permit = match start_by {
-            None => permit.await,
+            None => {
+                _tell = self.tells.acquire().await.ok();
+                permit.await
+            }
             Some(start_by) => tokio::time::timeout_at(start_by, permit)
                 .await
                 .map_err(|_| Failure::Busy)?,
@@ -326,6 +333,7 @@ impl Webhooks {
     /// An action of an answer was not done.
     pub fn action_failed(&self, kind: Kind, action: &str, why: &str) {
         self.metrics.webhooks.failed(kind, Failure::Action);
+        let (action, why) = (&*answer::shown(action), &*answer::shown(why)); // both may quote the application
         tracing::debug!(kind = kind.as_str(), action, why, "an action failed");
         if let Some(count) = self.action_complaints.lock().add() {
             warn!(

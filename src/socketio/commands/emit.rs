@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 
-use super::{Caller, Done, Emit, Failed, Resolved};
+use super::{Caller, Done, Emit, Failed, Invalid, Resolved};
 use crate::backend;
 use crate::cluster::{Event, Receipt};
 use crate::hub::{Broadcast, Except, Reply};
@@ -13,12 +13,18 @@ use crate::metrics::{Origin, Refusal};
 use crate::protocol::socket;
 use crate::socketio::SocketIo;
 
+/// Why actions of answers cannot ask clients: their socket would be held up for it.
+const NOBODY_READS: &str = "is for the HTTP API alone: nobody would read what clients answer to an action";
+
 impl SocketIo {
     pub(super) async fn emit(self: &Arc<Self>, mut emit: Emit, caller: Caller<'_>) -> Result<Done, Failed> {
         let bytes = emit.json.len() + emit.attachments.iter().map(bytes::Bytes::len).sum::<usize>();
         if bytes > self.payload_bytes_max {
             let message = format!("the event has {bytes} bytes, {} are allowed", self.payload_bytes_max);
             return Err(Failed::new(Refusal::TooLarge, message));
+        }
+        if emit.ack_timeout.is_some() && !matches!(caller, Caller::Api) {
+            return Err(Invalid::new("ack_timeout", NOBODY_READS).into());
         }
         let Some(id) = emit.id.take() else {
             return self.emit_now(emit, caller).await;

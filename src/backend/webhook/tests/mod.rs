@@ -1,5 +1,7 @@
 //! Webhooks against a server on loopback that reads and answers by hand.
 
+mod bounds;
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -347,39 +349,6 @@ async fn who_waits_is_answered_once_and_only_after_what_was_to_be_done() {
         ),
         (json!(0), json!(1))
     );
-}
-
-#[tokio::test]
-async fn a_line_takes_no_more_than_it_may_and_the_last_word_always() {
-    let server = Server::start(|_, _| Reply::Hang).await;
-    let (webhooks, _) = webhooks(server.address, &json!({}));
-    let line = webhooks.open(subject("a"), "", false);
-    let taken = (0..100)
-        .take_while(|number| line.tell(numbered(*number)).is_ok())
-        .count();
-    assert!(matches!(taken, 38..=65), "{taken}"); // by bytes; one may be under way
-    assert!(line.ask(numbered(0)).is_err());
-    let before = webhooks.budget.jobs();
-    line.tell(event(Kind::Disconnect)).unwrap();
-    assert_eq!(webhooks.budget.jobs(), before + 1);
-    let other = webhooks.open(subject("b"), "", false);
-    other
-        .tell(event(Kind::Event).with_call("\"n\"", &format!("\"{}\"]", "x".repeat(5000)), &[]))
-        .unwrap();
-}
-
-#[tokio::test]
-async fn calls_are_bounded_and_who_waits_too_long_for_one_is_not_asked() {
-    let mut server = Server::start(|_, _| Reply::Hang).await;
-    let (webhooks, _) = webhooks(server.address, &json!({"concurrency": 1, "timeout": "300ms"}));
-    let (first, second, third) = tokio::join!(ask(&webhooks, "a"), ask(&webhooks, "b"), ask(&webhooks, "c"),);
-    assert_eq!(first, Err(Failure::Timeout));
-    let busy = [second, third]
-        .into_iter()
-        .filter(|answer| *answer == Err(Failure::Busy))
-        .count();
-    assert!(busy >= 1, "{busy}");
-    server.next().await;
 }
 
 #[tokio::test]
