@@ -137,7 +137,7 @@ struct Settings {
     /// Address for clients; several times for several [default: 127.0.0.1:3000]
     #[arg(long, value_name = "ADDR")]
     listen: Vec<String>,
-    /// Address for health and metrics [default: 127.0.0.1:3001]
+    /// Address for health, metrics and the API [default: 127.0.0.1:3001]
     #[arg(long, value_name = "ADDR")]
     admin_listen: Option<String>,
     /// Redis that makes several nodes one [default: none: one node, in memory]

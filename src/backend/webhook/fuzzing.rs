@@ -1,7 +1,7 @@
 //! What must hold for every answer of the application.
 
 use hyper::StatusCode;
-use serde_json::Value;
+use serde::de::IgnoredAny;
 
 use super::{Answer, Kind};
 use crate::protocol::json;
@@ -12,8 +12,8 @@ pub(crate) fn answers(data: &[u8]) {
         return;
     };
     assert_eq!(Answer::read(Kind::Connect, StatusCode::OK, data), Ok(answer.clone()));
-    let whole: Value = serde_json::from_slice(data).expect("an answer is JSON");
-    assert!(whole.is_object());
+    let _: IgnoredAny = serde_json::from_slice(data).expect("an answer is JSON");
+    assert!(data.trim_ascii_start().starts_with(b"{"));
     if let Some(ack) = &answer.ack {
         json::Array::parse(&ack.json).expect("an acknowledgement is a list");
         if !ack.attachments.is_empty() {
