@@ -4,6 +4,7 @@
 //!
 //! - [`reason`], [`units`], [`url`], [`limits`], [`wish`]: words that all others share
 //! - [`protocol`]: bytes to packets and back; pure
+//! - [`tls`], [`bench`]: TLS towards others; clients by the thousand, to measure servers
 //! - [`http`], [`metrics`]: what all answers have in common; every number that we count
 //! - [`stream`], [`gate`], [`proxies`]: a connection, the strict reading of what comes in by it, whose address it has
 //! - [`engine`]: Engine.IO; requests and WebSockets in, sessions out
@@ -18,6 +19,7 @@
 //! `ARCHITECTURE.md` tells the same story at more length.
 
 pub mod backend;
+pub mod bench;
 pub mod cli;
 pub mod cluster;
 pub mod config;
@@ -38,6 +40,7 @@ pub mod reason;
 pub mod server;
 pub mod socketio;
 pub mod stream;
+pub mod tls;
 pub mod units;
 pub mod url;
 pub mod wish;

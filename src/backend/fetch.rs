@@ -2,7 +2,6 @@
 //!
 //! Redirects are not followed: what is asked for is what the operator wrote down.
 
-use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,12 +11,8 @@ use hyper::{Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::ServerName;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-use crate::http;
+use crate::{http, tls};
 
 /// Time for the whole of it.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -26,21 +21,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
-
-/// TLS with the authorities that this system trusts; what is wrong with them otherwise.
-static TLS: LazyLock<Result<Arc<ClientConfig>, String>> = LazyLock::new(|| {
-    let mut roots = RootCertStore::empty();
-    let (added, _) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if added == 0 {
-        return Err("this system trusts no certificate authority (the package ca-certificates)".into());
-    }
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(Arc::new(config))
-});
 
 /// Gets a document of at most `bytes_max` bytes; the error ends a sentence that begins with its address.
 pub(super) async fn get(uri: &Uri, bytes_max: usize) -> Result<Bytes, String> {
@@ -54,10 +34,7 @@ async fn get_in_time(uri: &Uri, bytes_max: usize) -> Result<Bytes, String> {
 
 /// What is wrong with this system, where TLS is needed for a URL and cannot be had.
 pub(super) fn check(uri: &Uri) -> Result<(), String> {
-    match &*TLS {
-        Err(problem) if is_secure(uri) => Err(problem.clone()),
-        _ => Ok(()),
-    }
+    if is_secure(uri) { tls::check() } else { Ok(()) }
 }
 
 fn is_secure(uri: &Uri) -> bool {
@@ -75,11 +52,7 @@ pub(super) async fn connect(uri: &Uri) -> Result<Box<dyn Stream>, String> {
     if !is_secure(uri) {
         return Ok(Box::new(stream));
     }
-    let config = TLS.as_ref().map_err(Clone::clone)?;
-    let name = ServerName::try_from(bare.to_owned()).map_err(|_| "has no name that TLS knows".to_owned())?;
-    let stream = TlsConnector::from(Arc::clone(config)).connect(name, stream).await;
-    let stream = stream.map_err(|error| format!("is not trusted: {error}"))?;
-    Ok(Box::new(stream))
+    Ok(Box::new(tls::connect(bare, stream).await?))
 }
 
 async fn ask(stream: Box<dyn Stream>, uri: &Uri, bytes_max: usize) -> Result<Bytes, String> {

@@ -4,6 +4,7 @@
 
 mod admin;
 mod api;
+mod bench;
 
 use std::fmt::Display;
 use std::io::{ErrorKind, Write, stdout};
@@ -18,6 +19,7 @@ use crate::server::{self, Ended, ServeError};
 use crate::units::Span;
 use admin::{Place, Request};
 use api::Api;
+use bench::Bench;
 
 /// `health`: the node is not ready, or not there.
 const NOT_READY: u8 = 1;
@@ -104,6 +106,9 @@ enum Command {
     },
     #[command(flatten)]
     Api(Api),
+    /// Measure a server with clients by the thousand
+    #[command(subcommand)]
+    Bench(Box<Bench>),
 }
 
 /// What a token is to say.
@@ -163,13 +168,14 @@ pub fn run() -> ExitCode {
         Some(Command::Serve(settings)) => serve(&settings.or(outer)),
         Some(Command::Check(settings)) => check(&settings.or(outer)),
         Some(Command::Token(wishes)) => token(*wishes, outer),
-        Some(Command::Config | Command::Health { .. } | Command::Api(_)) if outer.is_any() => {
+        Some(Command::Config | Command::Health { .. } | Command::Api(_) | Command::Bench(_)) if outer.is_any() => {
             let message = "settings belong to the commands `serve` and `check`";
             explain(&CommandLine::command().error(Usage::ArgumentConflict, message))
         }
         Some(Command::Config) => print(Config::reference()),
         Some(Command::Health { admin }) => health(admin),
         Some(Command::Api(api)) => api.run(),
+        Some(Command::Bench(bench)) => bench.run(),
     }
 }
 

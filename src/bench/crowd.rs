@@ -1,0 +1,83 @@
+//! Many connections, so many of them at once.
+
+use std::cell::Cell;
+use std::future::Future;
+use std::rc::Rc;
+use std::time::Instant;
+
+use tokio::task::spawn_local;
+
+use super::client::Client;
+use super::progress::Pace;
+use super::run::{Role, Run};
+use super::summary::grouped;
+
+/// Attempts after which nothing is tried any more where none succeeded.
+const TRIES_MIN: usize = 16;
+
+/// Opens clients number `first` to `first + count`, gives each to `each`, and returns the seconds that it took. Where
+/// nobody gets in, it does not try for ever.
+pub(super) async fn open(
+    run: &Rc<Run>,
+    first: usize,
+    count: usize,
+    role: Role,
+    each: impl FnMut(usize, Client),
+) -> f64 {
+    let (start, next) = (Instant::now(), Rc::new(Cell::new(0)));
+    let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
+    let tries_max = run.plan.parallel.max(TRIES_MIN);
+    for _ in 0..run.plan.parallel.min(count) {
+        let (run, next, sender) = (Rc::clone(run), Rc::clone(&next), sender.clone());
+        spawn_local(async move {
+            while next.get() < count && !run.is_ended() {
+                let index = first + next.replace(next.get() + 1);
+                if let Some(client) = run.open(index, role).await {
+                    let _ = sender.send((index, client)); // whoever takes them has ended the run
+                } else if run.connected.get() == 0 && run.failures() >= tries_max as u64 {
+                    return;
+                }
+            }
+        });
+    }
+    drop(sender);
+    let mut each = each;
+    while let Some((index, client)) = receiver.recv().await {
+        each(index, client);
+    }
+    start.elapsed().as_secs_f64()
+}
+
+/// Tells how many of `count` are connected.
+pub(super) fn tell(run: &Rc<Run>, count: usize) {
+    let weak = Rc::downgrade(run);
+    let mut pace = Pace::new(run.connected.get());
+    run.progress.show(move |seconds| {
+        let Some(run) = weak.upgrade() else {
+            return String::new();
+        };
+        let connected = run.connected.get();
+        let pace = grouped(pace.next(connected, seconds));
+        let (connected, count, failed) = (grouped(connected as f64), grouped(count as f64), run.failures());
+        let failed = if failed > 0 {
+            format!(", {failed} failed")
+        } else {
+            String::new()
+        };
+        format!("connecting: {connected} of {count}, {pace} a second{failed}")
+    });
+}
+
+/// Does one thing for each client at the same time, and returns those for which it went well.
+pub(super) async fn all<T: 'static, F>(clients: Vec<T>, mut each: impl FnMut(T) -> F) -> Vec<F::Output>
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    let tasks: Vec<_> = clients.into_iter().map(|client| spawn_local(each(client))).collect();
+    let mut results = Vec::with_capacity(tasks.len());
+    for task in tasks {
+        results.extend(task.await); // one that panicked is none
+    }
+    results
+}
