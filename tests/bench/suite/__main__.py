@@ -8,6 +8,7 @@ from suite import cluster, growth, machine, measured, programs, table
 #: Rounds, unless the command line says otherwise.
 ROUNDS = 3
 
+
 def experiments(these):
     """A part that is made of experiments."""
 
@@ -42,17 +43,18 @@ def main():
         from suite import short
 
         sys.exit(0 if short.run() else 1)
-    from suite import report  # wants the plots' packages, which the short version does without
+    from suite import readme, report  # want the plots' packages, that the short version does without
 
-    chosen = arguments.parts or list(PARTS)
-    if chosen != ["report"]:
+    chosen = [name for name in PARTS if name in (arguments.parts or PARTS)]
+    if chosen:
         programs.build_peers()
-        for name in chosen:
-            keeper = measured.Keeper(name)
-            PARTS[name](keeper, arguments.rounds)
-            measured.save({**measured.load(), name: keeper.part})
-            report.write()
+    for name in chosen:
+        keeper = measured.Keeper(name)
+        PARTS[name](keeper, arguments.rounds)
+        measured.save({**measured.load(), name: keeper.part})
     report.write()
+    if "table" in measured.load():
+        readme.write(measured.load()["table"])
     failures = [run["failure"] for part in measured.load().values() for run in part.runs if "failure" in run]
     print(f"{report.FILE}: {len(failures)} failed measurements", file=sys.stderr)
     sys.exit(1 if failures else 0)
@@ -60,10 +62,14 @@ def main():
 
 def parse():
     parser = argparse.ArgumentParser(prog="tests/bench/run", description=__doc__)
-    parser.add_argument("parts", nargs="*", metavar="PART", choices=[*PARTS, "report", []], help=f"of {', '.join(PARTS)}; or report, which only writes the page")
+    names = [*PARTS, "report"]
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(names)}; report only writes the page")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"[{ROUNDS}]; some experiments take fewer")
     parser.add_argument("--short", action="store_true", help="beside the floor alone, in a minute; writes nothing")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    for unknown in set(arguments.parts) - set(names):
+        parser.error(f"there is no part {unknown}, only {', '.join(names)}")
+    return arguments
 
 
 main()

@@ -19,7 +19,9 @@ OF_REDIS = Axis("redis_us_a_publish", "CPU of Redis, µs a publish")
 
 @experiment("A message from node to node", Bars("server", (A_NODE, B_NODE, OF_REDIS)))
 def messages():
-    """A publisher on one node, ten members on the other: 1,000 messages a second, so that all that is spent is for the message itself."""
+    """A publisher on one node, ten members on the other: 1,000 messages a second, so that all that is spent is for the
+    message itself.
+    """
     for kind in ON_REDIS:
         yield {"server": kind.name}, lab.across(kind, fanout(clients=10, rate=RATE))
 
@@ -40,9 +42,16 @@ def elsewhere():
 
 @elsewhere.reads
 def _(found):
-    costs = {name: amount(found.median(B_NODE.key, server=name)) for name in found.each("server") if found.where(server=name).has(B_NODE.key)}
+    costs = {
+        name: amount(found.median(B_NODE.key, server=name))
+        for name in found.each("server")
+        if found.where(server=name).has(B_NODE.key)
+    }
     others = ", ".join(f"{name} {cost}" for name, cost in costs.items() if name != ROOMCAST.name)
-    return f"A message for somebody else costs a Roomcast node {costs[ROOMCAST.name]} µs: it does not get it. The others ({others} µs) get every message."
+    return (
+        f"A message for somebody else costs a Roomcast node {costs[ROOMCAST.name]} µs: it does not get it. "
+        f"The others ({others} µs) get every message."
+    )
 
 
 @experiment(
@@ -50,7 +59,9 @@ def _(found):
     Lines(Axis("nodes", "nodes"), (Axis("all_us_a_publish", "CPU of all nodes, µs a publish"), OF_REDIS), by="members"),
 )
 def fleet():
-    """1,000 messages a second to a room of twelve: spread over all nodes, or all of them on the node where is published."""
+    """1,000 messages a second to a room of twelve: spread over all nodes, or all of them on the node where it is
+    published.
+    """
     for count in (1, 2, 3, 4):
         for where, members_on in (("on all nodes", None), ("on one node", 0)):
             found = lab.across(ROOMCAST, fanout(clients=12, rate=RATE), members_on=members_on, count=count)
@@ -61,21 +72,35 @@ def fleet():
 @fleet.reads
 def _(found):
     counts = found.each("nodes")
-    everywhere, one = (found.where(members=where).medians("all_us_a_publish", by="nodes") for where in found.each("members"))
+    everywhere, one = (
+        found.where(members=where).medians("all_us_a_publish", by="nodes") for where in found.each("members")
+    )
     a_node = (everywhere[-1] - everywhere[0]) / (counts[-1] - counts[0])
     return (
-        f"Each further node with members adds {amount(a_node)} µs to a publish; {counts[-1]} nodes of which one has members spend "
-        f"{amount(one[-1])} µs, a single one {amount(one[0])} µs."
+        f"Each further node with members adds {amount(a_node)} µs to a publish; {counts[-1]} nodes, "
+        f"of which one has members, spend {amount(one[-1])} µs, a single one {amount(one[0])} µs."
     )
 
 
-@experiment("100,000 subscriptions", Bars("moment", (Axis("seconds", "seconds"), Axis("node_us", "CPU of the node, µs each"), Axis("redis_us", "CPU of Redis, µs each"))))
+@experiment(
+    "100,000 subscriptions",
+    Bars(
+        "moment",
+        (
+            Axis("seconds", "seconds"),
+            Axis("node_us", "CPU of the node, µs each"),
+            Axis("redis_us", "CPU of Redis, µs each"),
+        ),
+    ),
+)
 def subscriptions():
-    """1,000 clients join 100 rooms each, all different, so that the node subscribes to 100,000 channels; then all leave at once."""
+    """2,000 clients join 50 rooms each, all different, so that the node subscribes to 100,000 channels; then all leave
+    at once.
+    """
     count = 100_000
     with redis_server() as redis, nodes(ROOMCAST, 1, redis) as (node,):
         before = redis.channels()
-        with running(fanout(clients=1_000, rooms=count, rooms_per_client=100, rate=1), [node]) as generator:
+        with running(fanout(clients=2_000, rooms=count, rooms_per_client=50, rate=1), [node]) as generator:
             until("the first subscription", lambda: redis.channels() > before)
             yield {"moment": "subscribed"}, storm(count, node, redis, lambda: redis.channels() >= before + count)
             generator.result()
@@ -92,17 +117,27 @@ def storm(count, node, redis, fact):
 
 @subscriptions.reads
 def _(found):
-    on, off = (found.where(moment=moment) for moment in ("subscribed", "unsubscribed"))
+    def of(key, moment):
+        return amount(found.median(key, moment=moment))
+
     return (
-        f"The node joins its clients to 100,000 rooms of their own in {amount(on.median('seconds'))} s, {amount(on.median('node_us'))} µs of processor time "
-        f"a room, and Redis {amount(on.median('redis_us'))} µs. {amount(off.median('seconds'))} s after they left the subscriptions are gone: they are kept for "
-        f"a while, as those who leave often come back."
+        f"The node joins its clients to 100,000 rooms of their own in {of('seconds', 'subscribed')} s, with "
+        f"{of('node_us', 'subscribed')} µs of processor time a room, and Redis {of('redis_us', 'subscribed')} µs. "
+        f"{of('seconds', 'unsubscribed')} s after they left the subscriptions are gone: rooms that become empty "
+        f"keep theirs for a while, as those who leave often come back."
     )
 
 
-@experiment("10,000 clients come back", Bars("after", (Axis("back_seconds", "seconds until all are back in their rooms"), Axis("failed", "failed connects"))))
+@experiment(
+    "10,000 clients come back",
+    Bars(
+        "after", (Axis("back_seconds", "seconds until all are back in their rooms"), Axis("failed", "failed connects"))
+    ),
+)
 def reconnects():
-    """10,000 clients in 100 rooms lose their connections at once, because their node is killed or the network in front of it breaks; all come at once, to the other node or to the same."""
+    """10,000 clients in 100 rooms lose their connections at once, because their node is killed or the network in front
+    of it breaks; all come at once, to the other node or to the same.
+    """
     for after in ("their node died", "all connections broke"):
         with redis_server() as redis, nodes(ROOMCAST, 2, redis) as (here, other):
             where = other if after == "their node died" else here
@@ -111,10 +146,19 @@ def reconnects():
                 if where is other:
                     here.kill()
             started = time.monotonic()
-            with running(fanout(clients=10_000, rooms=100, rate=1, time="1s", warmup="0s", parallel=1_000), [where]) as generator:
+            with running(
+                fanout(clients=10_000, rooms=100, rate=1, time="1s", warmup="0s", parallel=1_000), [where]
+            ) as generator:
                 until("all are there again", lambda: where.metric("roomcast_sockets") > 10_000)
                 found = generator.result()
-            yield {"after": after}, found | {"back_seconds": found["connect_seconds"] + found["join_seconds"], "waited_seconds": time.monotonic() - started}
+            yield (
+                {"after": after},
+                found
+                | {
+                    "back_seconds": found["connect_seconds"] + found["join_seconds"],
+                    "waited_seconds": time.monotonic() - started,
+                },
+            )
 
 
 @reconnects.reads
@@ -122,8 +166,8 @@ def _(found):
     died, broke = (found.median("back_seconds", after=after) for after in found.each("after"))
     failed = sum(found.all("failed"))
     return (
-        f"{amount(died)} s after their node died all 10,000 are connected to the other one and in their rooms; after all connections broke, {amount(broke)} s. "
-        f"{failed:,} connects failed."
+        f"{amount(died)} s after their node died all 10,000 are connected to the other one and in their rooms; "
+        f"{amount(broke)} s after all connections broke. {failed:,} connects failed."
     )
 
 

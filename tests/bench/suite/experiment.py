@@ -1,8 +1,8 @@
 """An experiment: what is varied, how it is measured, how it is drawn, and in what sentence it is read."""
 
 import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Callable
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,9 @@ class Lines:
 
 @dataclass(frozen=True)
 class Bars:
-    """A plot of figures beside each other, in a panel each: a group of bars for each value under `x`, a bar for each `by`."""
+    """A plot of figures beside each other, in a panel each: a group of bars for each value under `x`, a bar for each
+    `by`.
+    """
 
     x: str
     y: tuple

@@ -115,17 +115,41 @@ def foreign_seconds(watched):
 def figures(answer):
     """What is kept of the generator's answer, flat; times in milliseconds, processor time as it is there."""
     server, kept = answer.get("server", {}), {}
-    for name in ("seconds", "connected", "connect_seconds", "connects_per_second", "join_seconds", "joins",
-                 "round_trips_per_second", "deliveries_per_second", "publishes_per_second", "expected", "received", "lost",
-                 "out_of_order", "stalled_messages", "stalled_closed"):
+    for name in (
+        "seconds",
+        "connected",
+        "connect_seconds",
+        "connects_per_second",
+        "join_seconds",
+        "joins",
+        "round_trips_per_second",
+        "deliveries_per_second",
+        "publishes_per_second",
+        "expected",
+        "received",
+        "lost",
+        "out_of_order",
+        "stalled_messages",
+        "stalled_closed",
+    ):
         kept[name] = answer.get(name)
-    for name in ("cpu_seconds", "busy", "cpu_seconds_per_million", "cpu_seconds_per_thousand", "join_cpu_seconds",
-                 "bytes_per_client", "bytes_per_client_after_hold", "resident_bytes"):
+    for name in (
+        "cpu_seconds",
+        "busy",
+        "cpu_seconds_per_million",
+        "cpu_seconds_per_thousand",
+        "join_cpu_seconds",
+        "bytes_per_client",
+        "bytes_per_client_after_hold",
+        "resident_bytes",
+    ):
         kept[name] = server.get(name)
     for quantile in ("p50", "p99"):
         for name in ("latency", "connect_latency", "publish_ack"):
             micros = answer.get(f"{name}_us", {}).get(quantile)
             kept[f"{name}_{quantile}_ms"] = None if micros is None else micros / 1_000
+    if answer.get("received"):
+        kept["out_of_order_percent"] = 100 * answer.get("out_of_order", 0) / answer["received"]
     kept["failed"] = sum(answer.get("failed", {}).values())
     kept["closed"] = sum(answer.get("closed", {}).values())
     kept["generator_busy"] = answer.get("bench", {}).get("busy")

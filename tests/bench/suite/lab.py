@@ -2,7 +2,7 @@
 
 import contextlib
 
-from suite import generator, servers
+from suite import generator
 from suite.servers import Failed, nodes, redis_server
 
 #: Servers that stand side by side where one process may not have as many sockets as are wanted.

@@ -92,12 +92,26 @@ class Keeper:
     def keep(self, case, turn, found, started):
         self.part.runs.append({"case": case, "round": turn + 1, **found})
         shown = ", ".join(f"{name} {value}" for name, value in found.items() if name in SHOWN)
-        print(f"{time.strftime('%H:%M:%S')} {time.monotonic() - started:5.1f} s  {case}: {shown}", file=sys.stderr, flush=True)
+        print(
+            f"{time.strftime('%H:%M:%S')} {time.monotonic() - started:5.1f} s  {case}: {shown}",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 #: Of each run, for those who watch.
-SHOWN = ("server", "failure", "cpu_seconds_per_million", "cpu_seconds_per_thousand", "bytes_per_client_after_hold",
-         "deliveries_per_second", "latency_p99_ms", "lost", "out_of_order", "foreign_seconds")
+SHOWN = (
+    "server",
+    "failure",
+    "cpu_seconds_per_million",
+    "cpu_seconds_per_thousand",
+    "bytes_per_client_after_hold",
+    "deliveries_per_second",
+    "latency_p99_ms",
+    "lost",
+    "out_of_order",
+    "foreign_seconds",
+)
 
 
 def rounded(figure):
@@ -115,7 +129,10 @@ def save(parts):
     """Writes all parts; a line a run, so that differences can be read."""
     texts = []
     for part in parts.values():
-        heads = [f"  {json.dumps(name)}: {json.dumps(getattr(part, name), ensure_ascii=False)}" for name in ("date", "machine", "versions")]
+        heads = [
+            f"  {json.dumps(name)}: {json.dumps(getattr(part, name), ensure_ascii=False)}"
+            for name in ("date", "machine", "versions")
+        ]
         runs = ",\n".join(f"    {json.dumps(run, ensure_ascii=False)}" for run in part.runs)
         texts.append(f"{json.dumps(part.name)}: {{\n" + ",\n".join([*heads, f'  "runs": [\n{runs}\n  ]']) + "\n}")
     FILE.write_text("{\n" + ",\n".join(texts) + "\n}\n")

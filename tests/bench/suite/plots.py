@@ -20,7 +20,7 @@ matplotlib.rcParams.update(
 )
 
 from matplotlib import pyplot
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
 
 from suite import programs
 from suite.experiment import Bars, Lines, amount
@@ -37,9 +37,12 @@ COLOURS = ("#0b6fb8", "#e08214", "#3a9e5c", "#8c5aa8", "#666666", "#c43c39")
 def draw(experiment, found):
     """Draws what was found, and says in which file."""
     panels = experiment.plot.y
-    figure, axes = pyplot.subplots(1, len(panels), figsize=(WIDTH * len(panels), HEIGHT), squeeze=False, layout="constrained")
+    figure, axes = pyplot.subplots(
+        1, len(panels), figsize=(WIDTH * len(panels), HEIGHT), squeeze=False, layout="constrained"
+    )
     draw_panel = {Lines: lines, Bars: bars}[type(experiment.plot)]
     for panel, axis in zip(axes[0], panels):
+        panel.set_title(axis.name, loc="left", fontsize=10)
         draw_panel(panel, experiment.plot, axis, found)
     FOLDER.mkdir(exist_ok=True)
     path = FOLDER / f"{experiment.name}.svg"
@@ -56,18 +59,27 @@ def lines(panel, plot, axis, found):
         places = [x for x in these.each(plot.x.key) if these.where(**{plot.x.key: x}).has(axis.key)]
         figures = [these.where(**{plot.x.key: x}).all(axis.key) for x in places]
         panel.plot(places, [statistics.median(each) for each in figures], "o-", color=colour, label=name, markersize=4)
-        panel.fill_between(places, [min(each) for each in figures], [max(each) for each in figures], color=colour, alpha=0.2, linewidth=0)
+        panel.fill_between(
+            places,
+            [min(each) for each in figures],
+            [max(each) for each in figures],
+            color=colour,
+            alpha=0.2,
+            linewidth=0,
+        )
     if plot.x.logarithmic:
         panel.set_xscale("log")
+    else:
+        panel.xaxis.set_major_locator(FixedLocator(found.each(plot.x.key)))
     if axis.logarithmic:
         panel.set_yscale("log")
+        panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     else:
         panel.set_ylim(bottom=0)
     for ticks in (panel.xaxis, panel.yaxis):
         ticks.set_major_formatter(FuncFormatter(lambda number, _: amount(number)))
         ticks.set_minor_formatter(NullFormatter())
     panel.set_xlabel(plot.x.name)
-    panel.set_ylabel(axis.name)
     if plot.by:
         panel.legend(frameon=False)
 
@@ -81,12 +93,21 @@ def bars(panel, plot, axis, found):
         these = found.where(**{plot.by: name}) if plot.by else found
         figures = [these.where(**{plot.x: group}).all(axis.key) for group in groups]
         heights = [statistics.median(each) for each in figures]
-        whiskers = [[height - min(each) for height, each in zip(heights, figures)], [max(each) - height for height, each in zip(heights, figures)]]
+        below = [height - min(each) for height, each in zip(heights, figures)]
+        above = [max(each) - height for height, each in zip(heights, figures)]
         places = [group + (turn - (len(series) - 1) / 2) * width for group in range(len(groups))]
-        drawn = panel.bar(places, heights, width * 0.9, yerr=whiskers, color=colour, label=name, ecolor="#333333", capsize=2)
+        drawn = panel.bar(
+            places,
+            heights,
+            width * 0.9,
+            yerr=[below, above] if any(below + above) else None,
+            color=colour,
+            label=name,
+            ecolor="#333333",
+            capsize=2,
+        )
         panel.bar_label(drawn, [amount(height) for height in heights], padding=2, fontsize=9)
     panel.set_xticks(range(len(groups)), groups, fontsize=8 if len(groups) > 2 else 10)
-    panel.set_ylabel(axis.name)
     panel.margins(y=0.15)
     panel.grid(axis="x", visible=False)
     panel.yaxis.set_major_formatter(FuncFormatter(lambda number, _: amount(number)))

@@ -61,8 +61,10 @@ def versions():
     node = json.loads((BENCH / "peers/node/package-lock.json").read_text())["packages"]
     rust = tomllib.loads((BENCH / "peers/socketioxide/Cargo.lock").read_text())["package"]
     crates = {package["name"]: package["version"] for package in rust}
-    packages = {name: node[f"node_modules/{name}"]["version"] for name in (
-        "socket.io", "ws", "@btc-vision/uwebsockets.js", "@socket.io/redis-adapter", "ioredis")}
+    packages = {
+        name: node[f"node_modules/{name}"]["version"]
+        for name in ("socket.io", "ws", "@btc-vision/uwebsockets.js", "@socket.io/redis-adapter", "ioredis")
+    }
     return {
         "roomcast": f"{number(output(ROOMCAST, '--version'))} ({commit()})",
         **packages,

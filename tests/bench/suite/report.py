@@ -51,9 +51,9 @@ def set_up(parts):
     latest = max(parts.values(), key=lambda part: part.date)
     rows = "\n".join(f"| {name} | {version} |" for name, version in latest.versions.items())
     return (
-        f"{latest.machine}. Servers run on core 0; the load generator, and Redis, on core 1. Loopback, no TLS, WebSocket unless said "
-        f"otherwise; arguments of events have 128 bytes, in echoes 64. The gateway has its defaults, with "
-        f"[gateway.toml](gateway.toml).\n\n| | version |\n|---|---|\n{rows}"
+        f"{latest.machine}. Servers run on core 0; the load generator, and Redis, on core 1. Loopback, no TLS, "
+        f"WebSocket unless said otherwise; arguments of events have 128 bytes, in echoes 64. The gateway has its "
+        f"defaults, with [gateway.toml](gateway.toml).\n\n| | version |\n|---|---|\n{rows}"
     )
 
 
@@ -63,9 +63,11 @@ def when(part):
 
 
 def the_table(part):
-    """A row for each figure: every server's, what Roomcast may cost at most, and how far it is from that, the floor and the best peer."""
+    """A row for each figure: every server's, what Roomcast may cost at most, and how far it is from that, the floor and
+    the best peer.
+    """
     columns = [FLOOR, ROOMCAST, *PEERS]
-    names = ["case", "figure", *(kind.name for kind in columns), "ours, at most", "", "× floor", "× best peer"]
+    names = ["case", "figure", *(kind.name for kind in columns), "ours, at most", "verdict", "× floor", "× best peer"]
     lines = [f"| {' | '.join(names)} |", f"|{'---|' * len(names)}"]
     for case in table.CASES:
         found = part.of(case.name)
@@ -74,19 +76,24 @@ def the_table(part):
             lines.append(f"| {' | '.join([case.name, figure.name, *cells, *judged(found, figure)])} |")
     notes = [note for case in table.CASES for note in remarks(case, part.of(case.name))]
     foreign = [seconds for run in part.runs if (seconds := run.get("foreign_seconds")) is not None]
-    quiet = f"Other programs on the machine took {amount(statistics.median(foreign))} s of processor time beside a run (median; at most {amount(max(foreign))} s)."
+    quiet = (
+        f"Other programs on the machine took {amount(statistics.median(foreign))} s of processor time beside a run "
+        f"(median; {amount(max(foreign))} s at most)."
+    )
     text = "\n".join([*lines, "", *(f"- {note}" for note in notes), f"- {quiet}"])
     return f"## Beside others\n\n{when(part)} The servers take turns.\n\n{text}"
 
 
-def cell(found, key, is_ours):
+def cell(found, key, is_ours=False, with_range=True):
     """A median and its range."""
     figures = found.all(key)
     if not figures:
         return "failed" if found.failures() else "–"
     median = amount(statistics.median(figures))
     median = f"**{median}**" if is_ours else median
-    return median if len(figures) == 1 else f"{median} ({amount(min(figures))} – {amount(max(figures))})"
+    return (
+        median if len(figures) == 1 or not with_range else f"{median} ({amount(min(figures))} – {amount(max(figures))})"
+    )
 
 
 def judged(found, figure):
@@ -96,10 +103,18 @@ def judged(found, figure):
         return target, "**not measured**", "", ""
     ours = found.median(figure.key, server=ROOMCAST.name)
     verdict = "met" if ours <= figure.at_most else "**not met**"
-    medians = {kind: found.median(figure.key, server=kind.name) for kind in (FLOOR, *PEERS) if found.where(server=kind.name).has(figure.key)}
+    medians = {
+        kind: found.median(figure.key, server=kind.name)
+        for kind in (FLOOR, *PEERS)
+        if found.where(server=kind.name).has(figure.key)
+    }
     peers = [median for kind, median in medians.items() if kind is not FLOOR]
-    floor = f"{ours / medians[FLOOR]:.2f}" if medians.get(FLOOR) else ""
-    return target, verdict, floor, f"{ours / min(peers):.2f}" if peers else ""
+    return target, verdict, times(ours, medians.get(FLOOR)), times(ours, min(peers, default=None))
+
+
+def times(ours, other):
+    """How many times the other's figure ours is, where that says anything."""
+    return f"{ours / other:.2f}" if other else ""
 
 
 def remarks(case, found):
@@ -107,7 +122,8 @@ def remarks(case, found):
     one_write = found.where(server=FLOOR_ONE_WRITE.name)
     for figure in case.figures:
         if one_write.has(figure.key):
-            yield f"{case.name}: the floor that writes each delivery by itself: {cell(one_write, figure.key, False)} {figure.name.rpartition(', ')[2]}."
+            figures = f"{cell(one_write, figure.key)} ({figure.name})"
+            yield f"{case.name}: the floor that writes each delivery by itself: {figures}."
     for server in found.each("server"):
         runs = found.where(server=server)
         received = sum(runs.all("received"))
@@ -129,9 +145,13 @@ def section(experiment, part):
     if not kept.runs:
         return f"### {experiment.title}\n\n{experiment.about}{failures or chr(10) * 2 + 'Not measured.'}"
     path = plots.draw(experiment, kept).relative_to(programs.BENCH)
-    return f"### {experiment.title}\n\n{experiment.about}\n\n**{experiment.reading(kept)}**{failures}\n\n![{experiment.title}]({path})"
+    said = f"**{reading(experiment, kept)}**{failures}"
+    return f"### {experiment.title}\n\n{experiment.about}\n\n{said}\n\n![{experiment.title}]({path})"
 
 
-def all_is_well(part):
-    """Whether no measurement failed, and all targets of the table are met."""
-    return not any("failure" in run for run in part.runs)
+def reading(experiment, found):
+    """The experiment's sentence, unless what it speaks of is missing."""
+    try:
+        return experiment.reading(found)
+    except (statistics.StatisticsError, IndexError, KeyError, ValueError):
+        return "Not all of it was measured."

@@ -14,7 +14,6 @@ import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from suite import machine, programs
 
@@ -146,7 +145,9 @@ class Gateway:
         if redis:
             settings |= {"CLUSTER__REDIS": f"redis://{HOST}:{redis.port}", "CLUSTER__LISTEN": peers}
         environment = {f"ROOMCAST_{name}": value for name, value in settings.items()}
-        with running(self.name, [programs.ROOMCAST, "serve", "-c", programs.BENCH / "gateway.toml"], core, environment) as process:
+        with running(
+            self.name, [programs.ROOMCAST, "serve", "-c", programs.BENCH / "gateway.toml"], core, environment
+        ) as process:
             server = Server(process.name, process.process, f"http://{clients}", f"http://{admin}")
             until(f"{self.name} is ready (see {programs.WORK / self.name}.log)", lambda: is_ready(server))
             yield server
@@ -198,7 +199,19 @@ class Redis(Process):
 @contextlib.contextmanager
 def redis_server(core=machine.GENERATOR_CORE):
     port = free_port()
-    command = ["redis-server", "--bind", HOST, "--port", port, "--save", "", "--appendonly", "no", "--loglevel", "warning"]
+    command = [
+        "redis-server",
+        "--bind",
+        HOST,
+        "--port",
+        port,
+        "--save",
+        "",
+        "--appendonly",
+        "no",
+        "--loglevel",
+        "warning",
+    ]
     with tempfile.TemporaryDirectory() as folder, running("redis", [*command, "--dir", folder], core) as process:
         redis = Redis(process.name, process.process, port)
         until("Redis listens", lambda: can_connect(port))
@@ -218,5 +231,8 @@ def nodes(kind, count, redis, core=machine.SERVERS_CORE):
         servers = [stack.enter_context(kind.start(core, redis)) for _ in range(count)]
         until("all nodes are subscribed", lambda: redis.subscribers() == count)
         if kind is ROOMCAST:
-            until("all nodes know of each other", lambda: all(server.metric("roomcast_cluster_nodes ") == count for server in servers))
+            until(
+                "all nodes know of each other",
+                lambda: all(server.metric("roomcast_cluster_nodes ") == count for server in servers),
+            )
         yield servers

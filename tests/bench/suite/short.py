@@ -1,8 +1,8 @@
 """The short version, for every change: the gateway beside the floor, in less than a minute.
 
-Proves that the load generator and the gateway still work together, and catches what makes the gateway twice as dear. Times on
-a machine that does other things are worth nothing, processor time little: only its ratio to the floor's, measured in turns, is
-looked at, and against generous bounds. Never a source of figures: those are in RESULTS.md.
+Proves that the load generator and the gateway still work together, and catches what makes the gateway twice as dear.
+Times on a machine that does other things are worth nothing, processor time little: only its ratio to the floor's,
+measured in turns, is looked at, and against generous bounds. Never a source of figures: those are in RESULTS.md.
 """
 
 import sys
@@ -28,8 +28,8 @@ class Check:
     ratio_max: float
 
 
-#: Bounds are twice what the full run found (RESULTS.md), rounded up: no noise that was ever seen here comes near, and what a change
-#: makes worse by less is for the full run to find.
+#: Bounds are twice what the full run found (RESULTS.md), rounded up: no noise that was ever seen here comes near, and
+#: what a change makes worse by less is for the full run to find.
 CHECKS = (
     Check("fan-out", fanout(clients=1_000, window=4, **TIMES), "cpu_seconds_per_million", 2.4),
     Check("echo", echo(clients=100, window=16, payload=64, **TIMES), "cpu_seconds_per_million", 5.0),
@@ -54,8 +54,16 @@ def passes(check):
     found = Findings(runs)
     floor, ours = (found.median(check.key, server=kind.name) for kind in (FLOOR, ROOMCAST))
     ratio = ours / max(floor, sys.float_info.min)
-    faults = [f"{name} {count}" for name in ("lost", "out_of_order", "stalled_messages", "failed", "closed") if (count := sum(found.all(name)))]
+    faults = [
+        f"{name} {count}"
+        for name in ("lost", "out_of_order", "stalled_messages", "failed", "closed")
+        if (count := sum(found.all(name)))
+    ]
     if ratio > check.ratio_max:
         faults.append(f"more than {check.ratio_max} times the floor")
-    print(f"{check.name}: {ours:.3g}, floor {floor:.3g}, ratio {ratio:.2f} (at most {check.ratio_max})" + "".join(f"; {fault}" for fault in faults), flush=True)
+    print(
+        f"{check.name}: {ours:.3g}, floor {floor:.3g}, ratio {ratio:.2f} (at most {check.ratio_max})"
+        + "".join(f"; {fault}" for fault in faults),
+        flush=True,
+    )
     return not faults

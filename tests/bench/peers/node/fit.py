@@ -1,9 +1,9 @@
 """Makes the registry's build of uWebSockets.js load on glibc before 2.38: fit.py FILE.
 
-It was built with headers that call strtol, strtoul and sscanf by new names (`__isoc23_strtol`), which differ from the old ones in
-reading binary literals and in nothing that is used here. The old name is the end of the new one, so a reference is mended by
-pointing nine bytes further into the same string, at the oldest version of the C library. Changes nothing else of the program,
-and nothing at all the second time.
+It was built with headers that call strtol, strtoul and sscanf by new names (`__isoc23_strtol`), which differ from the
+old ones in reading binary literals and in nothing that is used here. The old name is the end of the new one, so a
+reference is mended by pointing nine bytes further into the same string, at the oldest version of the C library.
+Changes nothing else of the program, and nothing at all the second time.
 """
 
 import struct
@@ -43,7 +43,7 @@ class Object:
         return bytes(self.data[offset : self.data.index(0, offset)])
 
     def versions(self):
-        """Versions of the C library that it needs: where each is written, its name, its flags and its number in this file."""
+        """Versions of the C library that it needs: where each is written, its name, flags and number in this file."""
         at, _, names = self.section(SHT_GNU_VERNEED)
         while True:
             _, count, library, first, following = NEED.unpack_from(self.data, at)

@@ -2,7 +2,7 @@
 //
 //     node server.mjs ws|uws [REDIS_PORT]
 //
-// It says where it listens on stdout. Nothing is tuned but the backlog, which the default would fill when thousands connect.
+// It says where it listens on stdout. Nothing is tuned but the backlog, as thousands connect at once.
 import { createServer } from "node:http";
 import { createRequire } from "node:module";
 import { Redis } from "ioredis";
