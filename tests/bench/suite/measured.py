@@ -79,35 +79,31 @@ class Keeper:
         try:
             for labels, figures in findings:
                 kept = {name: rounded(figure) for name, figure in figures.items() if not isinstance(figure, dict)}
-                self.keep(case, turn, labels | kept, started)
+                self.keep(case, turn, labels, kept, started)
                 started = time.monotonic()
         except (Failed, OSError, ValueError, KeyError) as failure:
-            self.keep(case, turn, {"failure": f"{type(failure).__name__}: {failure}"}, started)
+            self.keep(case, turn, {"failure": f"{type(failure).__name__}: {failure}"}, {}, started)
 
     def keep_text(self, name, text):
         """Keeps what a program printed, as it is."""
         print(text, file=sys.stderr)
         self.part.runs.append({"case": name, "text": text})
 
-    def keep(self, case, turn, found, started):
-        self.part.runs.append({"case": case, "round": turn + 1, **found})
-        shown = ", ".join(f"{name} {value}" for name, value in found.items() if name in SHOWN)
-        print(
-            f"{time.strftime('%H:%M:%S')} {time.monotonic() - started:5.1f} s  {case}: {shown}",
-            file=sys.stderr,
-            flush=True,
-        )
+    def keep(self, case, turn, labels, figures, started):
+        self.part.runs.append({"case": case, "round": turn + 1, **labels, **figures})
+        shown = labels | {name: figure for name, figure in figures.items() if name in SHOWN}
+        text = ", ".join(f"{name} {value}" for name, value in shown.items())
+        seconds = time.monotonic() - started
+        print(f"{time.strftime('%H:%M:%S')} {seconds:5.1f} s  {case}: {text}", file=sys.stderr, flush=True)
 
 
 #: Of each run, for those who watch.
 SHOWN = (
-    "server",
-    "failure",
     "cpu_seconds_per_million",
     "cpu_seconds_per_thousand",
     "bytes_per_client_after_hold",
-    "deliveries_per_second",
     "latency_p99_ms",
+    "generator_busy",
     "lost",
     "out_of_order",
     "foreign_seconds",
