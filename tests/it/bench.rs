@@ -126,8 +126,8 @@ async fn connections_are_counted_on_every_transport() {
             "{way}: {report}"
         );
     }
-    let report = measured(&gateway, "connect --clients 25 --hold 10ms --transport upgrade").await;
-    assert_eq!(report["connected"], 25);
+    let stayed = measured(&gateway, "connect --clients 25 --hold 10ms --transport upgrade").await;
+    assert_eq!(stayed["connected"], 25);
     let words = format!(
         "connect --churn --rate 50 --time 200ms --sources 0 --url http://{}",
         gateway.address
