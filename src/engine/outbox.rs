@@ -228,7 +228,8 @@ impl Outbox {
     }
 
     /// From now on packets leave through this WebSocket. False when there was one before.
-    pub(super) fn attach(&self, socket: Stream, lease: Arc<Lease>, form: WebSocketForm) -> bool {
+    #[doc(hidden)] // for those who measure what leaves from here
+    pub fn attach(&self, socket: Stream, lease: Arc<Lease>, form: WebSocketForm) -> bool {
         let mut state = self.state.lock();
         if self.socket.set((socket, lease)).is_err() {
             return false;

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use crate::client::Connection;
+use super::client::Connection;
 
 /// Ticks of processor time in a second, as the kernel shows them to programs.
 const TICKS: f64 = 100.0;
@@ -128,6 +128,14 @@ impl Gateway {
             admin,
             process,
         }
+    }
+
+    /// Waits until no client has a WebSocket here any more.
+    pub(crate) async fn is_left(&self) {
+        until("all WebSockets are gone", async || {
+            self.metric("roomcast_connections{transport=\"websocket\"").await == 0.0
+        })
+        .await;
     }
 
     /// The sum of all series of its metrics that begin like this.

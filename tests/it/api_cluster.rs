@@ -3,15 +3,13 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::TcpStream;
 
 use crate::api::{does, list, posted};
 use crate::client::http::{Request, request};
 use crate::client::socket::{Client, Transport};
-use crate::client::within;
 use crate::cluster_nodes::{gateways, sees, settings, tag};
 use crate::gateway::TestGateway;
+use crate::node_server::node_server;
 use crate::observed::Observed;
 use crate::redis_server::TestRedis;
 
@@ -222,45 +220,22 @@ async fn any_gateway_lets_another_one_drain_and_serve_again() {
     assert_eq!(nobody.status, 404);
 }
 
-/// What passes for a Node server with one socket in the rooms `r` and `only there` of `/`.
-async fn node_server(redis: &TestRedis, id: &'static str) {
-    let port = redis.port;
-    let mut stream = BufReader::new(TcpStream::connect(("127.0.0.1", port)).await.unwrap());
-    stream.write_all(b"SUBSCRIBE socket.io-request#/#\r\n").await.unwrap();
-    let mut line = String::new();
-    while line.trim() != ":1" {
-        line.clear();
-        within(stream.read_line(&mut line)).await.unwrap();
-    }
-    tokio::spawn(async move {
-        let mut lines = stream.lines();
-        while let Ok(Some(line)) = lines.next_line().await {
-            let Ok(request) = serde_json::from_str::<Value>(&line) else {
-                continue;
-            };
-            let Some(question) = request.get("requestId") else {
-                continue;
-            };
-            let socket = json!({
-                "id": id, "rooms": [id, "r", "only there"], "data": {"is": "there"},
-                "handshake": {"address": "::ffff:10.0.0.1", "issued": 1_700_000_000_000_u64, "query": {"EIO": "4"}},
-            });
-            let rooms = request["opts"]["rooms"].as_array().cloned().unwrap_or_default();
-            let is_in = rooms.is_empty() || ["r", "only there", id].iter().any(|room| rooms.contains(&json!(room)));
-            let answer = match request["type"].as_u64() {
-                Some(1) => json!({"requestId": question, "rooms": [id, "r", "only there"]}),
-                Some(5) if is_in => json!({"requestId": question, "sockets": [socket]}),
-                _ => json!({"requestId": question, "sockets": []}),
-            };
-            let answer = answer.to_string();
-            let mut publisher = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-            let channel = "socket.io-response#/#";
-            let (length, bytes) = (channel.len(), answer.len());
-            let command = format!("*3\r\n$7\r\nPUBLISH\r\n${length}\r\n{channel}\r\n${bytes}\r\n{answer}\r\n");
-            publisher.write_all(command.as_bytes()).await.unwrap();
-            let _ = publisher.read(&mut [0; 16]).await;
-        }
-    });
+/// A Node server with one socket in the rooms `r` and `only there` of `/`.
+async fn node_server_with(redis: &TestRedis, id: &'static str) {
+    let answer = move |request: &Value| {
+        let socket = json!({
+            "id": id, "rooms": [id, "r", "only there"], "data": {"is": "there"},
+            "handshake": {"address": "::ffff:10.0.0.1", "issued": 1_700_000_000_000_u64, "query": {"EIO": "4"}},
+        });
+        let rooms = request["opts"]["rooms"].as_array().cloned().unwrap_or_default();
+        let is_in = rooms.is_empty() || ["r", "only there", id].iter().any(|room| rooms.contains(&json!(room)));
+        Some(match request["type"].as_u64() {
+            Some(1) => json!({"rooms": [id, "r", "only there"]}),
+            Some(5) if is_in => json!({"sockets": [socket]}),
+            _ => json!({"sockets": []}),
+        })
+    };
+    node_server(redis, answer).await;
 }
 
 #[tokio::test]
@@ -268,7 +243,7 @@ async fn of_node_servers_is_told_what_they_tell() {
     let redis = TestRedis::start().await;
     let gateways = gateways(2, &settings(&redis, "1s")).await;
     let id = "zzzzzzzzzzzzzzzzzzzz";
-    node_server(&redis, id).await;
+    node_server_with(&redis, id).await;
     // Asked by a gateway without a socket of its own, which does not hear Node servers' answers all the time.
     let gateway = &gateways[0];
     let mut there = Client::new(&gateways[1]).await;

@@ -3,14 +3,13 @@
 use std::time::Instant;
 
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 use crate::client::socket::{Client, Transport};
-use crate::client::{DEADLINE, LOOK_AGAIN, within};
+use crate::client::{DEADLINE, LOOK_AGAIN};
 use crate::cluster_nodes::{gateways, sees, settings, tag};
 use crate::gateway::TestGateway;
+use crate::node_server::node_server;
 use crate::observed::Observed;
 use crate::redis_server::TestRedis;
 
@@ -167,38 +166,15 @@ async fn without_redis_own_members_are_listed_and_the_rest_is_named() {
     reaches(&mut clients[0], "r", 2).await;
 }
 
-/// What passes for a Node server: it hears the request channel of `/`, and answers each question with this list of
-/// sockets, or not at all. Returns when Redis has it.
-async fn node_server(redis: &TestRedis, sockets: Option<Value>) -> JoinHandle<()> {
-    let port = redis.port;
-    let mut stream = BufReader::new(TcpStream::connect(("127.0.0.1", port)).await.unwrap());
-    stream.write_all(b"SUBSCRIBE socket.io-request#/#\r\n").await.unwrap();
-    let mut line = String::new();
-    while line.trim() != ":1" {
-        line.clear();
-        within(stream.read_line(&mut line)).await.unwrap();
-    }
-    tokio::spawn(async move {
-        let mut lines = stream.lines();
-        while let Ok(Some(line)) = lines.next_line().await {
-            let Ok(request) = serde_json::from_str::<Value>(&line) else {
-                continue;
-            };
-            let (Some(id), Some(sockets)) = (request.get("requestId"), &sockets) else {
-                continue;
-            };
-            assert_eq!(request["type"], 5, "{request}");
-            assert_eq!(request["opts"]["rooms"], json!(["r"]), "{request}");
-            let answer = json!({"requestId": id, "sockets": sockets}).to_string();
-            let mut publisher = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-            let command = format!(
-                "*3\r\n$7\r\nPUBLISH\r\n$21\r\nsocket.io-response#/#\r\n${}\r\n{answer}\r\n",
-                answer.len()
-            );
-            publisher.write_all(command.as_bytes()).await.unwrap();
-            let _ = publisher.read(&mut [0; 16]).await;
-        }
-    })
+/// A Node server that answers what is asked about the room `r` with this list of sockets, or not at all.
+async fn node_server_with(redis: &TestRedis, sockets: Option<Value>) -> JoinHandle<()> {
+    let answer = move |request: &Value| {
+        let sockets = sockets.as_ref()?;
+        assert_eq!(request["type"], 5, "{request}");
+        assert_eq!(request["opts"]["rooms"], json!(["r"]), "{request}");
+        Some(json!({"sockets": sockets}))
+    };
+    node_server(redis, answer).await
 }
 
 #[tokio::test]
@@ -217,8 +193,8 @@ async fn node_servers_are_asked_and_only_sockets_of_new_clients_are_named() {
         json!({"id": id, "handshake": handshake, "rooms": [id, "r"], "data": {}})
     };
     let sockets = json!([socket("nodeNODEnodeNODE0001", "4"), socket("nodeNODEnodeNODE0002", "3")]);
-    let server = node_server(&redis, Some(sockets)).await;
-    let empty = node_server(&redis, Some(json!([]))).await;
+    let server = node_server_with(&redis, Some(sockets)).await;
+    let empty = node_server_with(&redis, Some(json!([]))).await;
     for client in &mut clients {
         assert_eq!(ids(&reaches(client, "r", 4).await), shown);
     }
@@ -226,7 +202,7 @@ async fn node_servers_are_asked_and_only_sockets_of_new_clients_are_named() {
         server.abort();
         let _ = server.await;
     }
-    let mute = node_server(&redis, None).await;
+    let mute = node_server_with(&redis, None).await;
     redis
         .shows(
             &[

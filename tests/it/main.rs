@@ -55,6 +55,7 @@ mod listeners;
 mod logs;
 mod members;
 mod msgpack;
+mod node_server;
 mod order;
 mod patience;
 mod payload_v3;

@@ -8,7 +8,8 @@ use std::time::Instant;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::TcpStream;
 
-use crate::client::{Connection, within};
+use crate::comparison::client::{Connection, within};
+use crate::comparison::microseconds;
 
 /// Bytes of the text that is emitted.
 const TEXT_BYTES: usize = 100;
@@ -70,7 +71,7 @@ impl Emitter {
         for _ in 0..requests {
             let started = Instant::now();
             self.way.send(&self.request, self.events).await;
-            times.push(started.elapsed().as_secs_f64() * 1e6);
+            times.push(microseconds(started));
         }
         times
     }

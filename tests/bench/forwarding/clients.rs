@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use crate::Way;
-use crate::client::{Connection, POLLING, WEBSOCKET};
+use crate::comparison::client::{Connection, POLLING, WEBSOCKET};
+use crate::comparison::microseconds;
 
 /// A client that is in `/`.
 pub(crate) struct Client {
@@ -85,9 +86,4 @@ pub(crate) async fn upgraded(address: SocketAddr, sid: &str) -> Connection {
     assert_eq!(connection.message().await.unwrap(), "3probe");
     connection.send("5").await.unwrap();
     connection
-}
-
-/// Since then.
-pub(crate) fn microseconds(since: Instant) -> f64 {
-    since.elapsed().as_secs_f64() * 1e6
 }

@@ -3,31 +3,23 @@
 //!
 //! Both ways take turns in one run, with the same counts. Nothing here is asserted but that what was measured happened.
 
-#[path = "../../load/client.rs"]
-#[expect(dead_code, reason = "what other clients need")]
-mod client;
 mod clients;
-#[path = "../process.rs"]
-mod process;
-#[path = "../table.rs"]
-mod table;
+#[path = "../comparison.rs"]
+#[expect(dead_code, reason = "what other benchmarks need")]
+mod comparison;
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
-use client::{Connection, POLLING};
-use clients::{microseconds, polling_client, session, upgraded, websocket_client};
-use process::{Gateway, Process, free_port, rest, until};
-use table::{Table, quantile};
-
-/// Rounds, unless the command line says otherwise.
-const ROUNDS: usize = 5;
+use clients::{polling_client, session, upgraded, websocket_client};
+use comparison::client::{Connection, POLLING};
+use comparison::process::{Gateway, Process, rest, until};
+use comparison::table::Table;
+use comparison::{Cluster, Heard, Meter, compare, microseconds};
 
 /// Clients that poll at the same time, and how often each POSTs an event and GETs its answer.
 const POLLING_CLIENTS: usize = 32;
@@ -82,55 +74,37 @@ struct Way<'a> {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let binary = PathBuf::from(arguments.first().expect("the path of the gateway's release build"));
-    let rounds = arguments
-        .get(1)
-        .map_or(ROUNDS, |rounds| rounds.parse().expect("a number of rounds"));
     assert!(
         rlimit::increase_nofile_limit(u64::MAX).unwrap() >= DESCRIPTORS,
         "too few descriptors (ulimit -Hn)"
     );
-    let mut table = Table::default();
-    for round in 0..rounds {
-        eprintln!("round {} of {rounds}", round + 1);
-        let order = if round % 2 == 0 { [0, 1] } else { [1, 0] }; // neither is always the second
-        let pair = Pair::start(&binary).await;
+    compare(WAYS, async |table, binary, order| {
+        let pair = Pair::start(binary).await;
         for number in order {
             let way = Way { pair: &pair, number };
-            polling(&mut table, way).await;
-            websocket(&mut table, way).await;
-            fan_out(&mut table, way).await;
+            polling(table, way).await;
+            websocket(table, way).await;
+            fan_out(table, way).await;
         }
         for number in order {
             // Memory that was used once is not given back, so these want gateways that are new.
-            let pair = Pair::start(&binary).await;
-            parked_polls(&mut table, Way { pair: &pair, number }).await;
-            let pair = Pair::start(&binary).await;
-            idle_websockets(&mut table, Way { pair: &pair, number }).await;
+            let pair = Pair::start(binary).await;
+            parked_polls(table, Way { pair: &pair, number }).await;
+            let pair = Pair::start(binary).await;
+            idle_websockets(table, Way { pair: &pair, number }).await;
         }
-    }
-    println!("Medians of {rounds} rounds (and their ranges)\n{}", table.text(WAYS));
+    })
+    .await;
 }
 
 impl Pair {
     async fn start(binary: &Path) -> Self {
-        let port = free_port();
-        let redis = Process::redis(port).await;
-        let file = std::env::temp_dir().join(format!("roomcast-bench-{}.toml", std::process::id()));
-        let url = format!("[cluster]\nredis = \"redis://127.0.0.1:{port}\"");
-        std::fs::write(&file, SETTINGS.replace("[cluster]", &url)).unwrap();
-        let [a, b] = [(); 2].map(|()| Gateway::start(binary, &file));
-        std::fs::remove_file(&file).unwrap();
-        until("both gateways know of each other", async || {
-            a.metric("roomcast_cluster_nodes ").await + b.metric("roomcast_cluster_nodes ").await == 4.0
-        })
-        .await;
+        let Cluster {
+            gateways: [a, b],
+            redis,
+            ..
+        } = Cluster::start(binary, SETTINGS).await;
         Self { a, b, _redis: redis }
-    }
-
-    fn processor_seconds(&self) -> [f64; 2] {
-        [&self.a, &self.b].map(|gateway| gateway.process.processor_seconds())
     }
 
     /// Bytes of A and B, and descriptors of A and B, when they have nothing to do.
@@ -149,38 +123,21 @@ impl Way<'_> {
     /// Measures what both gateways spend for `count` units of work, and what it says of its times in microseconds.
     async fn measure(self, table: &mut Table, what: (&str, &str, f64), work: impl Future<Output = Vec<f64>>) {
         let (section, unit, count) = what;
-        let (before, started) = (self.pair.processor_seconds(), Instant::now());
-        let mut times = work.await;
-        let (after, seconds) = (self.pair.processor_seconds(), started.elapsed().as_secs_f64());
+        let meter = Meter::start([&self.pair.a.process, &self.pair.b.process]);
+        let times = work.await;
+        let (spent, seconds) = meter.stop();
         let mut add = |name: &str, figure| table.add(section, name, self.number, figure);
-        for (at, gateway) in ["A", "B"].into_iter().enumerate() {
-            let spent = (after[at] - before[at]) * 1e6 / count;
-            add(&format!("processor of {gateway}, µs per {unit}"), spent);
+        let who = ["A", "B", "both"].into_iter();
+        for (who, spent) in who.zip([spent[0], spent[1], spent.iter().sum()]) {
+            add(&format!("processor of {who}, µs per {unit}"), spent * 1e6 / count);
         }
-        let sum: f64 = (0..2).map(|at| after[at] - before[at]).sum();
-        add(&format!("processor of both, µs per {unit}"), sum * 1e6 / count);
         add("rate, per second", count / seconds);
-        times.sort_by(f64::total_cmp);
-        add("time, median, µs", quantile(&times, 0.5));
-        add("time, 99 %, µs", quantile(&times, 0.99));
+        table.add_times(section, "", self.number, times);
     }
 
     /// The same for a single client, whose times alone are kept.
     async fn measure_alone(self, table: &mut Table, section: &str, work: impl Future<Output = Vec<f64>>) {
-        let mut times = work.await;
-        times.sort_by(f64::total_cmp);
-        table.add(
-            section,
-            "a single client: time, median, µs",
-            self.number,
-            quantile(&times, 0.5),
-        );
-        table.add(
-            section,
-            "a single client: time, 99 %, µs",
-            self.number,
-            quantile(&times, 0.99),
-        );
+        table.add_times(section, "a single client: ", self.number, work.await);
     }
 
     /// Measures what both gateways hold more after `work` on sessions of A that have no connection yet.
@@ -260,7 +217,7 @@ async fn websocket(table: &mut Table, way: Way<'_>) {
 /// One room, whose members all hear what one client at A publishes, before it publishes again.
 async fn fan_out(table: &mut Table, way: Way<'_>) {
     const SECTION: &str = "FAN-OUT: one room of 500 WebSockets";
-    let heard = Arc::new((AtomicUsize::new(0), Notify::new()));
+    let heard = Arc::new(Heard::nothing_of(MEMBERS));
     let mut members = JoinSet::new();
     for _ in 0..MEMBERS {
         let mut member = websocket_client(way).await.connection;
@@ -269,9 +226,7 @@ async fn fan_out(table: &mut Table, way: Way<'_>) {
         members.spawn(async move {
             for _ in 0..PUBLICATIONS {
                 assert_eq!(member.message().await.unwrap(), r#"42["news","hello"]"#);
-                if (heard.0.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(MEMBERS) {
-                    heard.1.notify_one();
-                }
+                heard.one();
             }
             member
         });
@@ -283,7 +238,7 @@ async fn fan_out(table: &mut Table, way: Way<'_>) {
         for _ in 0..PUBLICATIONS {
             let started = Instant::now();
             publisher.does(r#"["publish","room","news","hello"]"#).await.unwrap();
-            heard.1.notified().await;
+            heard.all().await;
             times.push(microseconds(started));
         }
         times
@@ -291,11 +246,7 @@ async fn fan_out(table: &mut Table, way: Way<'_>) {
     way.measure(table, (SECTION, "delivery", (MEMBERS * PUBLICATIONS) as f64), work)
         .await;
     drop((publisher, members.join_all().await));
-    let pair = way.pair;
-    until("the room is empty", async || {
-        pair.a.metric("roomcast_connections{transport=\"websocket\"").await == 0.0
-    })
-    .await;
+    way.pair.a.is_left().await;
 }
 
 /// Polls that wait for something to be said.
