@@ -160,7 +160,7 @@ mod tests {
         let found = found.as_ref().map(|(status, body)| (*status, &**body));
         assert_eq!(found, expected, "{input}");
         for cut in 0..input.len() {
-            assert_eq!(answer(input[..cut].as_bytes()).unwrap(), None, "{cut} of {input}");
+            assert_eq!(answer(&input.as_bytes()[..cut]).unwrap(), None, "{cut} of {input}");
         }
     }
 

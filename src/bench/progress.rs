@@ -35,8 +35,11 @@ impl Progress {
 
     /// Tells, for ever.
     pub(super) async fn tell(self: Rc<Self>) {
+        if !self.is_shown {
+            return;
+        }
         let mut last = Instant::now();
-        while self.is_shown {
+        loop {
             tokio::time::sleep(Duration::from_secs(1)).await;
             let text = self
                 .words

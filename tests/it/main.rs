@@ -23,6 +23,7 @@ mod acks;
 mod api;
 mod api_cluster;
 mod api_doors;
+mod bench;
 mod binary;
 mod bounds;
 mod client_bundle;

@@ -36,7 +36,12 @@ const UPWARD: [(&str, &str, &str); 2] = [
 ];
 
 /// Modules that are there for some others only.
-const MODULES: [(&str, &[&str], &str); 5] = [
+const MODULES: [(&str, &[&str], &str); 7] = [
+    (
+        "bench",
+        &["cli"],
+        "a tool beside the gateway, of which no part knows it",
+    ),
     ("cli", &[], "the binary alone runs it"),
     ("drain", &["config", "server"], "one place ends everybody"),
     (
@@ -54,10 +59,11 @@ const MODULES: [(&str, &[&str], &str); 5] = [
         &["config", "ops", "server"],
         "a session is handed to it, so that the engine knows no namespaces; the API has its commands",
     ),
+    ("tls", &["backend", "bench"], "where we are the client"),
 ];
 
 /// Crates that only some files may name.
-const CRATES: [(&str, &[&str], &str); 23] = [
+const CRATES: [(&str, &[&str], &str); 24] = [
     (
         "anyhow",
         &["src/main.rs", "src/cli/"],
@@ -81,6 +87,11 @@ const CRATES: [(&str, &[&str], &str); 23] = [
         "only answers to polls are compressed",
     ),
     ("fred", &["src/cluster/redis/"], "Redis is one module's business"),
+    (
+        "hdrhistogram",
+        &["src/bench/quantiles.rs"],
+        "times are counted in one place",
+    ),
     (
         "http_body_util",
         &["src/http.rs"],
@@ -107,11 +118,15 @@ const CRATES: [(&str, &[&str], &str); 23] = [
         &["src/metrics/"],
         "every number that we count is in one struct",
     ),
-    ("rlimit", &["src/server/mod.rs"], "the process's limits are raised once"),
+    (
+        "rlimit",
+        &["src/bench/mod.rs", "src/server/mod.rs"],
+        "the process's limits are raised once, whatever it runs as",
+    ),
     (
         "rustls_native_certs",
-        &["src/backend/fetch.rs"],
-        "what is fetched is fetched in one place",
+        &["src/tls.rs"],
+        "whom we trust is decided in one place",
     ),
     (
         "sd_notify",
@@ -136,8 +151,8 @@ const CRATES: [(&str, &[&str], &str); 23] = [
     ),
     (
         "tokio_rustls",
-        &["src/backend/fetch.rs"],
-        "what is fetched is fetched in one place",
+        &["src/tls.rs"],
+        "how TLS is spoken is decided in one place",
     ),
     ("strsim", &["src/config/"], "\"did you mean\""),
     (
@@ -158,7 +173,13 @@ const CRATES: [(&str, &[&str], &str); 23] = [
 ];
 
 /// Parts that may not name some crates.
-const PURE: [(&str, &[&str], &str); 5] = [
+const PURE: [(&str, &[&str], &str); 7] = [
+    (
+        "src/bench/",
+        &["hyper", "tracing", "fastwebsockets"],
+        "the other side of the wire: what the gateway stands on must not measure it",
+    ),
+    ("src/bench/frames.rs", &["tokio"], "bytes to frames and back: no I/O"),
     (
         "src/protocol/",
         &["tokio", "hyper", "tracing", "parking_lot"],
