@@ -131,7 +131,11 @@ def _(found):
 @experiment(
     "10,000 clients come back",
     Bars(
-        "after", (Axis("back_seconds", "seconds until all are back in their rooms"), Axis("failed", "failed connects"))
+        "after",
+        (
+            Axis("back_seconds", "seconds until all are back in their rooms"),
+            Axis("connect_latency_p99_ms", "p99 of a connect, ms"),
+        ),
     ),
 )
 def reconnects():

@@ -52,7 +52,7 @@ class Experiment:
         return reading
 
 
-def experiment(title, plot, rounds_max=2):
+def experiment(title, plot, rounds_max=3):
     """Makes an experiment of a generator, whose description is the experiment's."""
 
     def make(measure):

@@ -109,6 +109,7 @@ def bars(panel, plot, axis, found):
         panel.bar_label(drawn, [amount(height) for height in heights], padding=2, fontsize=9)
     panel.set_xticks(range(len(groups)), groups, fontsize=8 if len(groups) > 2 else 10)
     panel.margins(y=0.15)
+    panel.set_ylim(bottom=0)
     panel.grid(axis="x", visible=False)
     panel.yaxis.set_major_formatter(FuncFormatter(lambda number, _: amount(number)))
     if plot.by:

@@ -58,8 +58,10 @@ def set_up(parts):
 
 
 def when(part):
-    rounds = max((run.get("round", 1) for run in part.runs), default=1)
-    return f"Measured on {part.date}, Roomcast {part.versions['roomcast']}, {rounds} {'round' if rounds == 1 else 'rounds'}."
+    """When and of what, and in how many rounds where the part counts them itself."""
+    rounds = max((run["round"] for run in part.runs if "round" in run), default=None)
+    counted = {None: "", 1: ", 1 round"}.get(rounds, f", {rounds} rounds")
+    return f"Measured on {part.date}, Roomcast {part.versions['roomcast']}{counted}."
 
 
 def the_table(part):
