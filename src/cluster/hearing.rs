@@ -18,12 +18,10 @@ use super::subscriptions::Purpose;
 use super::wire::{self, Request};
 use crate::hub::{Broadcast, Except, Name, Rooms, Target};
 use crate::limits::Seldom;
+use crate::protocol::socket::ATTACHMENTS_MAX;
 
 /// How the event by which gateways announce who comes and goes begins; no client can publish one of this name.
 const PRESENCE: &str = r#"["presence","#;
-
-/// Binary attachments that JavaScript's clients take in one packet; with more they would end their session.
-const ATTACHMENTS_MAX: usize = 10;
 
 /// The reading end of the cluster.
 #[expect(missing_debug_implementations, reason = "channels of fred have none")]
