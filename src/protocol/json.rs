@@ -159,25 +159,50 @@ pub fn check_placeholders(text: &str, attachments: usize) -> Result<(), JsonErro
 
 /// Writes `text` as a JSON string.
 pub fn write_string(out: &mut String, text: &str) {
+    out.reserve(text.len() + 2);
     out.push('"');
-    for character in text.chars() {
-        match character {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            '\u{0}'..='\u{1f}' => {
+    let mut rest = text;
+    loop {
+        let (plain, special) = rest.split_at(plain(rest.as_bytes()));
+        out.push_str(plain);
+        let Some(byte) = special.bytes().next() else { break };
+        match byte {
+            b'"' => out.push_str("\\\""),
+            b'\\' => out.push_str("\\\\"),
+            b'\n' => out.push_str("\\n"),
+            b'\r' => out.push_str("\\r"),
+            b'\t' => out.push_str("\\t"),
+            control => {
                 const HEX: &[u8; 16] = b"0123456789abcdef";
-                let code = character as usize;
+                let code = usize::from(control);
                 out.push_str("\\u00");
                 out.push(char::from(HEX[code >> 4]));
                 out.push(char::from(HEX[code & 15]));
             }
-            other => out.push(other),
         }
+        rest = &special[1..];
     }
     out.push('"');
+}
+
+/// Bytes at the beginning that stand in a JSON string as they are: up to a quote, a backslash or a control character.
+/// Eight at a time: what is above 0x7f is never one of them, so a byte tells by its highest bit once it is compared.
+#[inline]
+fn plain(bytes: &[u8]) -> usize {
+    const EACH: u64 = u64::from_ne_bytes([1; 8]);
+    let (words, tail) = bytes.as_chunks();
+    for (index, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        // Carries go upwards: the lowest mark of each is right.
+        let below = |word: u64, limit: u8| word.wrapping_sub(EACH * u64::from(limit)) & !word;
+        let is = |byte: u8| below(word ^ (EACH * u64::from(byte)), 1);
+        let marks = (is(b'"') | is(b'\\') | below(word, 0x20)) & (EACH << 7);
+        if marks != 0 {
+            return index * size_of::<u64>() + marks.trailing_zeros() as usize / 8;
+        }
+    }
+    let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
+    bytes.len() - tail.len() + tail.iter().position(is_special).unwrap_or(tail.len())
 }
 
 pub(super) struct Scanner<'a> {
@@ -357,15 +382,12 @@ impl<'a> Scanner<'a> {
     fn string(&mut self) -> Result<(), JsonError> {
         self.expect(b'"')?;
         loop {
-            let rest = &self.bytes[self.at..];
-            let plain = rest
-                .iter()
-                .position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20))
-                .ok_or(JsonError)?;
-            self.at += plain + 1;
-            match rest[plain] {
-                b'"' => return Ok(()),
-                b'\\' => self.escape()?,
+            self.at += plain(&self.bytes[self.at..]);
+            let byte = self.peek();
+            self.at += 1;
+            match byte {
+                Some(b'"') => return Ok(()),
+                Some(b'\\') => self.escape()?,
                 _ => return Err(JsonError),
             }
         }
@@ -394,6 +416,14 @@ impl<'a> Scanner<'a> {
         if !self.eat(b'0') {
             self.digits()?;
         }
+        if let Some(b'.' | b'e' | b'E') = self.peek() {
+            self.fraction()?;
+        }
+        Ok(())
+    }
+
+    /// What follows the whole part of a number.
+    fn fraction(&mut self) -> Result<(), JsonError> {
         if self.eat(b'.') {
             self.digits()?;
         }
@@ -407,12 +437,13 @@ impl<'a> Scanner<'a> {
     }
 
     fn digits(&mut self) -> Result<(), JsonError> {
-        let digits = self.bytes[self.at..]
-            .iter()
-            .take_while(|byte| byte.is_ascii_digit())
-            .count();
-        self.at += digits;
-        if digits == 0 { Err(JsonError) } else { Ok(()) }
+        let mut at = self.at;
+        while self.bytes.get(at).is_some_and(u8::is_ascii_digit) {
+            at += 1;
+        }
+        let is_empty = at == self.at;
+        self.at = at;
+        if is_empty { Err(JsonError) } else { Ok(()) }
     }
 
     /// Walks a checked value and checks the placeholders in it. Recursion is bounded by `DEPTH_MAX`.
@@ -621,6 +652,14 @@ mod tests {
                 let expected = serde_json::from_str::<Vec<serde::de::IgnoredAny>>(&text).is_ok();
                 prop_assert_eq!(Array::parse(&text).is_ok(), expected, "{}", text);
             }
+        }
+
+        #[test]
+        fn what_is_plain_is_found_as_byte_by_byte(
+            bytes in prop::collection::vec(prop_oneof![any::<u8>(), 0x1e..0x24_u8, 0x5a..0x5e_u8, Just(b'x')], 0..40),
+        ) {
+            let expected = bytes.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20));
+            prop_assert_eq!(plain(&bytes), expected.unwrap_or(bytes.len()));
         }
 
         #[test]
