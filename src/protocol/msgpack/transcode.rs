@@ -65,6 +65,7 @@ impl<'a> Transcoder<'a> {
 
     /// Writes a value, and takes what is in it.
     pub(crate) fn write(&mut self, token: Token<'a>) -> Result<(), PacketError> {
+        self.json.reserve(self.tokens.len()); // mostly it becomes a little more than it was, and much is not JSON
         self.write_within(token, 0)
     }
 
