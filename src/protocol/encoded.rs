@@ -30,6 +30,8 @@ pub struct Encoded {
     text_at: u8,
     kind: PacketType,
     attachments: Box<[Bytes]>,
+    /// Asked for three times for each client that it goes to.
+    weight: usize,
     rare: OnceLock<Box<Rare>>,
 }
 
@@ -107,8 +109,10 @@ impl Encoded {
         for piece in pieces {
             frame.extend_from_slice(piece.as_bytes());
         }
+        let attached = attachments.iter().map(|attachment| attachment.len() + HEADER_MAX);
         Self {
             kind: PacketType::of_text(&frame[text_at..]),
+            weight: frame.len() + attached.sum::<usize>(),
             frame: frame.into(),
             text_at: text_at as u8,
             attachments,
@@ -125,6 +129,7 @@ impl Encoded {
         let text_at = frame.len() as u8;
         Self {
             kind: PacketType::Pong,
+            weight: frame.len(),
             frame: frame.into(),
             text_at,
             attachments: Box::default(),
@@ -170,12 +175,7 @@ impl Encoded {
 
     /// Bytes that this packet counts for while it waits in an outbox.
     pub fn weight(&self) -> usize {
-        self.frame.len()
-            + self
-                .attachments
-                .iter()
-                .map(|attachment| attachment.len() + HEADER_MAX)
-                .sum::<usize>()
+        self.weight
     }
 
     /// The packet and its attachments as finished WebSocket frames.
