@@ -271,9 +271,9 @@ fn packet(kinds: [&str; 2], namespace: &str, id: &str, json: &[&str], attachment
         pieces.push(kinds[0]);
     } else {
         count = attachments.len().to_compact_string();
-        pieces.extend([kinds[1], &count, "-"]);
+        pieces.extend_from_slice(&[kinds[1], &count, "-"]);
     }
-    pieces.extend([name, comma, id]);
+    pieces.extend_from_slice(&[name, comma, id]);
     pieces.extend_from_slice(json);
     Arc::new(Encoded::with_attachments(&pieces, attachments))
 }

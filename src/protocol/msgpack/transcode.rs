@@ -133,7 +133,10 @@ impl<'a> Transcoder<'a> {
             if !std::mem::take(&mut is_first) {
                 self.json.push(',');
             }
-            json::write_string(&mut self.json, &key_text(key)?);
+            match key {
+                Token::Text(text) => json::write_string(&mut self.json, text),
+                other => json::write_string(&mut self.json, &key_text(other)?),
+            }
             self.json.push(':');
             self.write_within(value, depth)?;
         }
