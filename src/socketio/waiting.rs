@@ -25,8 +25,12 @@ use crate::metrics::{Limit, Refusal};
 use crate::protocol::socket::{Kind, Packet, PacketError, check_json};
 use crate::reason::Reason;
 
-/// Events of a socket that wait while it waits.
-const PACKETS_MAX: usize = 64;
+/// Events of a socket that wait while it waits: what a client that comes back with all its rooms sends at once. Their
+/// bytes are bounded, too.
+const PACKETS_MAX: usize = 1024;
+
+/// Bytes that an event takes beside its own, about.
+const PACKET_BYTES: usize = 128;
 
 /// What came of what a socket waited for.
 pub(super) enum Settled {
@@ -99,7 +103,7 @@ impl Deferred {
     }
 
     fn bytes(&self) -> usize {
-        self.json.len() + self.attachments.iter().map(Bytes::len).sum::<usize>()
+        PACKET_BYTES + self.json.len() + self.attachments.iter().map(Bytes::len).sum::<usize>()
     }
 
     fn packet(&self) -> Result<Packet<'_>, PacketError> {

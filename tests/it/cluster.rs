@@ -75,6 +75,21 @@ async fn a_room_spans_all_nodes_for_every_kind_of_client() {
     }
 }
 
+/// Clients join all their rooms in one burst when they come back.
+#[tokio::test]
+async fn a_client_joins_all_its_rooms_at_once() {
+    let fleet = Fleet::start(1, "limits.rooms_per_socket = 500\n").await;
+    for (transport, eio) in EVERY_CLIENT {
+        let mut client = Client::join(&fleet.gateways[0], transport, eio).await;
+        let joins = (0..500).map(|room| Packet::text(&format!("42{room}[\"join\",\"r{eio} {room}\"]")));
+        client.send_packets(&joins.collect::<Vec<_>>()).await;
+        for room in 0..500 {
+            let answer = client.packet().await;
+            assert_eq!((answer.id, &answer.data[0]["ok"]), (Some(room), &json!(true)));
+        }
+    }
+}
+
 #[tokio::test]
 async fn binary_stays_binary() {
     let fleet = Fleet::start(2, "").await;

@@ -21,6 +21,7 @@ pub(in crate::hub) use listing::keep_first;
 pub use listing::{Listed, Wanted};
 pub use others::{Described, Facts, Kick, MovedSocket};
 
+use super::delivery::Dirty;
 use super::target::{Broadcast, Selection, Target};
 use super::{Name, ShardId};
 use crate::engine::Outbox;
@@ -294,7 +295,7 @@ impl Shard {
         &self,
         shard: ShardId,
         broadcasts: impl Iterator<Item = &'a Broadcast>,
-        dirty: &mut Vec<Arc<Outbox>>,
+        dirty: &mut Dirty,
         tally: &mut Tally,
     ) -> usize {
         let mut state = self.0.lock();
@@ -344,13 +345,7 @@ impl State {
             .map_or_else(Vec::new, |socket| socket.rooms.clone())
     }
 
-    fn fill(
-        &mut self,
-        shard: ShardId,
-        broadcast: &Broadcast,
-        dirty: &mut Vec<Arc<Outbox>>,
-        tally: &mut Tally,
-    ) -> usize {
+    fn fill(&mut self, shard: ShardId, broadcast: &Broadcast, dirty: &mut Dirty, tally: &mut Tally) -> usize {
         let Some(namespace) = self.namespaces.get(&broadcast.namespace) else {
             return 0;
         };
@@ -371,7 +366,7 @@ impl State {
                     outbox.push(packet, tally)
                 };
                 if is_dirty {
-                    dirty.push(Arc::clone(outbox));
+                    dirty.push(outbox);
                 }
             }
         };
@@ -399,6 +394,7 @@ impl State {
                 }
             }
         }
+        dirty.end_broadcast();
         count
     }
 
