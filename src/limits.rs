@@ -68,18 +68,35 @@ impl Bucket {
 
 /// Says when a complaint that could be made again and again may be written down: at most once in ten seconds.
 #[derive(Debug, Default)]
-pub struct Seldom(Mutex<Option<Instant>>);
+pub struct Seldom(Mutex<Complaints>);
+
+#[derive(Debug, Default)]
+struct Complaints {
+    /// Those that were not spoken of.
+    unsaid: u64,
+    said: Option<Instant>,
+}
 
 impl Seldom {
-    /// Whether it may now; then not again for a while.
-    pub fn is_time(&self) -> bool {
+    /// So many more. How many there are to speak of, where it is time; then not again for a while.
+    pub fn add(&self, count: u64) -> Option<u64> {
+        self.add_at(count, Instant::now())
+    }
+
+    fn add_at(&self, count: u64, now: Instant) -> Option<u64> {
         const EVERY: Duration = Duration::from_secs(10);
-        let mut last = self.0.lock();
-        let is_time = last.is_none_or(|last| last.elapsed() >= EVERY);
-        if is_time {
-            *last = Some(Instant::now());
+        let mut complaints = self.0.lock();
+        complaints.unsaid += count;
+        if complaints.said.is_some_and(|said| now.duration_since(said) < EVERY) {
+            return None;
         }
-        is_time
+        complaints.said = Some(now);
+        Some(std::mem::take(&mut complaints.unsaid))
+    }
+
+    /// One more, where it does not matter how many there are: whether it is time.
+    pub fn is_time(&self) -> bool {
+        self.add(1).is_some()
     }
 }
 
@@ -99,5 +116,14 @@ mod tests {
         assert_eq!(taken(&mut bucket, start + Duration::from_millis(150)), 1);
         assert_eq!(taken(&mut bucket, start + Duration::from_secs(60)), 5);
         assert_eq!(taken(&mut bucket, start), 0, "a clock that stands still gives nothing");
+    }
+
+    #[test]
+    fn complaints_are_made_seldom_and_none_is_forgotten() {
+        let (seldom, start) = (Seldom::default(), Instant::now());
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let said = [(0, 1), (0, 2), (9, 3), (10, 4), (11, 1), (60, 1)]
+            .map(|(seconds, count)| seldom.add_at(count, at(seconds)));
+        assert_eq!(said, [Some(1), None, None, Some(9), None, Some(2)]);
     }
 }

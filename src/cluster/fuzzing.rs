@@ -30,7 +30,7 @@ fn passed_on(broadcast: &wire::Broadcast) {
     let Ok(tail) = wire::encode_tail(&packet, &broadcast.rooms, &broadcast.except, broadcast.volatile) else {
         return; // attachments that are named again and again are cut
     };
-    let message = wire::message("run.0.1", &tail);
+    let message = wire::message("run.0.1", tail);
     let Ok(read) = wire::decode_broadcast(&message) else {
         return; // a level deeper than is read
     };

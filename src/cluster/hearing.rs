@@ -5,7 +5,6 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
@@ -18,15 +17,11 @@ use super::relay::Relay;
 use super::subscriptions::Purpose;
 use super::wire::{self, Request};
 use crate::hub::{Broadcast, Except, Name, Rooms, Target};
+use crate::limits::Seldom;
+use crate::protocol::socket::ATTACHMENTS_MAX;
 
 /// How the event by which gateways announce who comes and goes begins; no client can publish one of this name.
 const PRESENCE: &str = r#"["presence","#;
-
-/// Binary attachments that JavaScript's clients take in one packet; with more they would end their session.
-const ATTACHMENTS_MAX: usize = 10;
-
-/// How often it is said that messages were lost.
-const COMPLAINT_EVERY: Duration = Duration::from_secs(10);
 
 /// The reading end of the cluster.
 #[expect(missing_debug_implementations, reason = "channels of fred have none")]
@@ -35,9 +30,8 @@ pub struct Hearing {
     events: Events,
     /// What is still to be told.
     heard: VecDeque<Heard>,
-    /// Messages that were lost and not spoken of yet, and when that was done last.
-    unsaid: u64,
-    said: Option<Instant>,
+    /// Messages that were lost: in a flood some are, again and again.
+    lost: Seldom,
 }
 
 /// What is for the layer above to judge or do.
@@ -103,8 +97,7 @@ impl Hearing {
             relay,
             events,
             heard,
-            unsaid: 0,
-            said: None,
+            lost: Seldom::default(),
         }
     }
 
@@ -127,24 +120,16 @@ impl Hearing {
                 Event::Lagged(count) => {
                     self.relay.metrics.relay.lost.inc_by(count);
                     self.relay.metrics.relay.gaps.inc();
-                    self.complain(count);
+                    if let Some(count) = self.lost.add(count) {
+                        warn!(
+                            count,
+                            "messages from Redis were lost, as this node was too slow to read them"
+                        );
+                    }
                     return Heard::Resumed;
                 }
                 Event::Refused(words) => error!(words, "Redis refuses the connection"),
             }
-        }
-    }
-
-    /// Says that messages were lost, unless that was said just now: in a flood some are lost again and again.
-    fn complain(&mut self, count: u64) {
-        self.unsaid += count;
-        if self.said.is_none_or(|said| said.elapsed() >= COMPLAINT_EVERY) {
-            self.said = Some(Instant::now());
-            let count = std::mem::take(&mut self.unsaid);
-            warn!(
-                count,
-                "messages from Redis were lost, as this node was too slow to read them"
-            );
         }
     }
 

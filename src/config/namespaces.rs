@@ -4,13 +4,8 @@ use super::Config;
 use super::findings::Findings;
 use super::webhook::calls;
 use crate::backend::webhook::Kind;
-use crate::socketio::config::{ActionName, Auth, EventRule, Namespace, Otherwise};
-
-/// Longest name of a namespace.
-const NAMESPACE_BYTES_MAX: usize = 128;
-
-/// Longest name of an event.
-const EVENT_BYTES_MAX: usize = 256;
+use crate::protocol::socket::NAMESPACE_BYTES_MAX;
+use crate::socketio::config::{ActionName, Auth, EVENT_BYTES_MAX, EventRule, Namespace, Otherwise};
 
 /// Checks all `[[namespace]]`.
 pub(super) fn namespaces(config: &Config, findings: &mut Findings) {

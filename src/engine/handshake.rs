@@ -17,7 +17,7 @@ use super::directory::{Entry, Mail, Mailbox};
 use super::origin::{self, Verdict};
 use super::query::Query;
 use super::refusal::Refusal;
-use super::requests;
+use super::requests::{self, Asker};
 use super::session::Session;
 use super::websocket::{self, Opened};
 use crate::http::{Body, Lease};
@@ -247,7 +247,7 @@ impl Engine {
         };
         let session = Session::polling(Arc::clone(self), sid, form, packets_max, client);
         let payload = session.first_answer(form);
-        let mut response = requests::payload_response(self, request.headers(), query, payload);
+        let mut response = requests::payload_response(Asker::of(self, request.headers()), query, payload);
         if !self.config.cookie.is_empty() {
             let cookie = format!(
                 "{}={}; Path=/; HttpOnly; SameSite=Lax",

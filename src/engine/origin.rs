@@ -53,7 +53,7 @@ impl Origins {
         };
         match header.to_str() {
             Err(_) => Verdict::Invalid,
-            Ok(origin) if self.accepts(origin, headers) => Verdict::Allowed(header.clone()),
+            Ok(origin) if self.accepts(origin, headers) => Verdict::Allowed(detached(header)),
             Ok(_) => Verdict::Refused,
         }
     }
@@ -123,6 +123,11 @@ fn is_loopback(name: &str) -> bool {
         || name
             .parse::<std::net::IpAddr>()
             .is_ok_and(|address| address.is_loopback())
+}
+
+/// The value in memory of its own: others lie in the buffer that the request was read into, and keep it.
+fn detached(value: &HeaderValue) -> HeaderValue {
+    HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| value.clone())
 }
 
 /// Tells the page's browser that the page may read the answer. The origin is echoed, as `*` would keep the credentials

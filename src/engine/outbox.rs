@@ -398,9 +398,9 @@ impl State {
     fn advance(&mut self, count: usize, form: WebSocketForm, tally: &mut Tally) {
         self.written += count;
         while let Some(front) = self.queue.front()
-            && self.written >= front.frames(form).len()
+            && let Some(rest) = self.written.checked_sub(front.frames(form).len())
         {
-            self.written -= front.frames(form).len();
+            self.written = rest;
             self.bytes -= front.weight();
             tally.count(front.kind());
             self.queue.pop_front();

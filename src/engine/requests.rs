@@ -43,23 +43,25 @@ pub(super) async fn answer(
 ) -> Response<Body> {
     match *request.method() {
         Method::GET => {
-            let headers = request.headers().clone();
-            poll(engine, &headers, query, entry, mailbox).await
+            let asker = Asker::of(engine, request.headers());
+            drop(request);
+            poll(asker, query, entry, mailbox).await
         }
-        Method::POST => post(engine, request, query, entry, mailbox).await,
+        // In a box, so that a poll which waits does not keep room for it.
+        Method::POST => Box::pin(post(engine, request, query, entry, mailbox)).await,
         _ => http::empty(StatusCode::INTERNAL_SERVER_ERROR), // as Node
     }
 }
 
-async fn poll(engine: &Engine, headers: &HeaderMap, query: &Query, entry: &Entry, mailbox: &Mailbox) -> Response<Body> {
+async fn poll(asker: Asker, query: &Query, entry: &Entry, mailbox: &Mailbox) -> Response<Body> {
     let (reply, waiting) = oneshot::channel();
     if !mailbox.put(Mail::Poll(reply)) {
         return http::empty(StatusCode::BAD_REQUEST);
     }
     entry.outbox.wake();
     match waiting.await {
-        Ok(Reply::Payload(payload)) => payload_response(engine, headers, query, payload),
-        Ok(reply) => reply_response(reply, headers),
+        Ok(Reply::Payload(payload)) => payload_response(asker, query, payload),
+        Ok(reply) => reply_response(reply, asker),
         Err(_) => Refusal::UnknownSession.response(false), // the session ended
     }
 }
@@ -96,8 +98,9 @@ async fn post(
         mailbox,
         is_read: false,
     };
-    let headers = request.headers().clone();
-    let is_binary = headers.get(CONTENT_TYPE).is_some_and(|value| value == BINARY_TYPE);
+    let asker = Asker::of(engine, request.headers());
+    let content_type = request.headers().get(CONTENT_TYPE);
+    let is_binary = content_type.is_some_and(|value| value == BINARY_TYPE);
     if is_binary && entry.version == Version::V4 {
         return http::empty(StatusCode::BAD_REQUEST); // and the guard ends the session
     }
@@ -128,7 +131,7 @@ async fn post(
     }
     entry.outbox.wake();
     match waiting.await {
-        Ok(reply) => reply_response(reply, &headers),
+        Ok(reply) => reply_response(reply, asker),
         Err(_) => Refusal::UnknownSession.response(false),
     }
 }
@@ -138,24 +141,19 @@ fn break_session(entry: &Entry, mailbox: &Mailbox) {
     entry.outbox.wake();
 }
 
-fn reply_response(reply: Reply, headers: &HeaderMap) -> Response<Body> {
+fn reply_response(reply: Reply, asker: Asker) -> Response<Body> {
     let mut response = match reply {
         Reply::Ok => http::response(StatusCode::OK, "text/html", "ok"),
         Reply::Payload(_) | Reply::Refused => http::empty(StatusCode::BAD_REQUEST),
         Reply::Malformed => Refusal::BadRequest.response(false),
         Reply::Gone => Refusal::UnknownSession.response(false),
     };
-    add_explorer_header(&mut response, headers);
+    asker.add_header(&mut response);
     response
 }
 
 /// The answer to a poll or a polling handshake.
-pub(super) fn payload_response(
-    engine: &Engine,
-    headers: &HeaderMap,
-    query: &Query,
-    payload: Payload,
-) -> Response<Body> {
+pub(super) fn payload_response(asker: Asker, query: &Query, payload: Payload) -> Response<Body> {
     let (content_type, body) = match &query.jsonp {
         Some(index) => (
             "text/javascript; charset=UTF-8",
@@ -164,11 +162,7 @@ pub(super) fn payload_response(
         None if payload.binary => (BINARY_TYPE, payload.body),
         None => ("text/plain; charset=UTF-8", payload.body),
     };
-    let encoding = if engine.config.http_compression && body.len() >= COMPRESSED_BYTES_MIN {
-        accepted_encoding(headers)
-    } else {
-        None
-    };
+    let encoding = asker.encoding.filter(|_| body.len() >= COMPRESSED_BYTES_MIN);
     let mut response = match encoding.and_then(|encoding| Some((encoding, encoding.compress(&body)?))) {
         Some((encoding, compressed)) => {
             let mut response = http::response(StatusCode::OK, content_type, compressed);
@@ -179,21 +173,39 @@ pub(super) fn payload_response(
         }
         None => http::response(StatusCode::OK, content_type, body),
     };
-    add_explorer_header(&mut response, headers);
+    asker.add_header(&mut response);
     response
 }
 
-/// Old Internet Explorers must not mistake chat text for an attack on the page.
-fn add_explorer_header(response: &mut Response<Body>, headers: &HeaderMap) {
-    let agent = headers
-        .get(USER_AGENT)
-        .and_then(|agent| agent.to_str().ok())
-        .unwrap_or_default();
-    if agent.contains(";MSIE") || agent.contains("Trident/") {
-        response.headers_mut().insert(
-            HeaderName::from_static("x-xss-protection"),
-            HeaderValue::from_static("0"),
-        );
+/// What an answer goes by. The request's headers lie in the buffer that they were read into, so a poll that kept them
+/// would keep it, too.
+#[derive(Clone, Copy)]
+pub(super) struct Asker {
+    encoding: Option<Encoding>,
+    is_old_explorer: bool,
+}
+
+impl Asker {
+    pub(super) fn of(engine: &Engine, headers: &HeaderMap) -> Self {
+        let agent = headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());
+        Self {
+            encoding: if engine.config.http_compression {
+                accepted_encoding(headers)
+            } else {
+                None
+            },
+            is_old_explorer: agent.is_some_and(|agent| agent.contains(";MSIE") || agent.contains("Trident/")),
+        }
+    }
+
+    /// Old Internet Explorers must not mistake chat text for an attack on the page.
+    fn add_header(self, response: &mut Response<Body>) {
+        if self.is_old_explorer {
+            response.headers_mut().insert(
+                HeaderName::from_static("x-xss-protection"),
+                HeaderValue::from_static("0"),
+            );
+        }
     }
 }
 

@@ -30,6 +30,8 @@ pub struct Encoded {
     text_at: u8,
     kind: PacketType,
     attachments: Box<[Bytes]>,
+    /// Asked for three times for each client that it goes to.
+    weight: usize,
     rare: OnceLock<Box<Rare>>,
 }
 
@@ -82,8 +84,12 @@ impl WebSocketForm {
         match (self.version, self.base64) {
             (Version::V3, false) => (BINARY_FRAME, [&[4], bytes].concat().into()), // 4: a message
             (Version::V4, false) => (BINARY_FRAME, bytes.into()),
-            (Version::V3, true) => (TEXT_FRAME, format!("b4{}", STANDARD.encode(bytes)).into_bytes().into()),
-            (Version::V4, true) => (TEXT_FRAME, format!("b{}", STANDARD.encode(bytes)).into_bytes().into()),
+            (version, true) => {
+                let mut text = Vec::with_capacity(2 + bytes.len().div_ceil(3) * 4);
+                text.extend_from_slice(if version == Version::V3 { b"b4" } else { b"b" });
+                push_base64(&mut text, bytes);
+                (TEXT_FRAME, text.into())
+            }
         }
     }
 }
@@ -103,8 +109,10 @@ impl Encoded {
         for piece in pieces {
             frame.extend_from_slice(piece.as_bytes());
         }
+        let attached = attachments.iter().map(|attachment| attachment.len() + HEADER_MAX);
         Self {
             kind: PacketType::of_text(&frame[text_at..]),
+            weight: frame.len() + attached.sum::<usize>(),
             frame: frame.into(),
             text_at: text_at as u8,
             attachments,
@@ -121,6 +129,7 @@ impl Encoded {
         let text_at = frame.len() as u8;
         Self {
             kind: PacketType::Pong,
+            weight: frame.len(),
             frame: frame.into(),
             text_at,
             attachments: Box::default(),
@@ -135,7 +144,12 @@ impl Encoded {
 
     /// The packet's text with its type digit. Empty for a control frame.
     pub fn packet(&self) -> &str {
-        std::str::from_utf8(&self.frame[usize::from(self.text_at)..]).unwrap_or_default() // made from text
+        simdutf8::basic::from_utf8(self.packet_bytes()).unwrap_or_default() // made from text
+    }
+
+    /// The same as bytes, at which nobody needs to look.
+    pub(super) fn packet_bytes(&self) -> &[u8] {
+        &self.frame[usize::from(self.text_at)..]
     }
 
     /// The packet's text with everything in its JSON escaped that is not ASCII.
@@ -161,12 +175,7 @@ impl Encoded {
 
     /// Bytes that this packet counts for while it waits in an outbox.
     pub fn weight(&self) -> usize {
-        self.frame.len()
-            + self
-                .attachments
-                .iter()
-                .map(|attachment| attachment.len() + HEADER_MAX)
-                .sum::<usize>()
+        self.weight
     }
 
     /// The packet and its attachments as finished WebSocket frames.
@@ -223,6 +232,14 @@ impl Encoded {
         form.push_attachment(&mut out, &message);
         out.into()
     }
+}
+
+/// Writes base64 behind what is in `out`.
+pub(super) fn push_base64(out: &mut Vec<u8>, bytes: &[u8]) {
+    let start = out.len();
+    out.resize(start + bytes.len().div_ceil(3) * 4, 0);
+    let written = STANDARD.encode_slice(bytes, &mut out[start..]);
+    debug_assert_eq!(written.ok(), Some(out.len() - start), "three bytes become four");
 }
 
 /// What is in a server's frame.

@@ -6,6 +6,9 @@
 
 use std::borrow::Cow;
 
+use super::quote::plain;
+pub use super::quote::write_string;
+
 /// Levels of nesting that are accepted. Also the bits of the stack that tells objects from arrays.
 pub const DEPTH_MAX: u32 = 64;
 
@@ -155,29 +158,6 @@ pub fn check_placeholders(text: &str, attachments: usize) -> Result<(), JsonErro
     let mut scanner = Scanner::new(text);
     scanner.skip_space();
     scanner.placeholders(attachments)
-}
-
-/// Writes `text` as a JSON string.
-pub fn write_string(out: &mut String, text: &str) {
-    out.push('"');
-    for character in text.chars() {
-        match character {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            '\u{0}'..='\u{1f}' => {
-                const HEX: &[u8; 16] = b"0123456789abcdef";
-                let code = character as usize;
-                out.push_str("\\u00");
-                out.push(char::from(HEX[code >> 4]));
-                out.push(char::from(HEX[code & 15]));
-            }
-            other => out.push(other),
-        }
-    }
-    out.push('"');
 }
 
 pub(super) struct Scanner<'a> {
@@ -357,15 +337,12 @@ impl<'a> Scanner<'a> {
     fn string(&mut self) -> Result<(), JsonError> {
         self.expect(b'"')?;
         loop {
-            let rest = &self.bytes[self.at..];
-            let plain = rest
-                .iter()
-                .position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20))
-                .ok_or(JsonError)?;
-            self.at += plain + 1;
-            match rest[plain] {
-                b'"' => return Ok(()),
-                b'\\' => self.escape()?,
+            self.at += plain(&self.bytes[self.at..]);
+            let byte = self.peek();
+            self.at += 1;
+            match byte {
+                Some(b'"') => return Ok(()),
+                Some(b'\\') => self.escape()?,
                 _ => return Err(JsonError),
             }
         }
@@ -394,6 +371,14 @@ impl<'a> Scanner<'a> {
         if !self.eat(b'0') {
             self.digits()?;
         }
+        if let Some(b'.' | b'e' | b'E') = self.peek() {
+            self.fraction()?;
+        }
+        Ok(())
+    }
+
+    /// What follows the whole part of a number.
+    fn fraction(&mut self) -> Result<(), JsonError> {
         if self.eat(b'.') {
             self.digits()?;
         }
@@ -407,12 +392,13 @@ impl<'a> Scanner<'a> {
     }
 
     fn digits(&mut self) -> Result<(), JsonError> {
-        let digits = self.bytes[self.at..]
-            .iter()
-            .take_while(|byte| byte.is_ascii_digit())
-            .count();
-        self.at += digits;
-        if digits == 0 { Err(JsonError) } else { Ok(()) }
+        let mut at = self.at;
+        while self.bytes.get(at).is_some_and(u8::is_ascii_digit) {
+            at += 1;
+        }
+        let is_empty = at == self.at;
+        self.at = at;
+        if is_empty { Err(JsonError) } else { Ok(()) }
     }
 
     /// Walks a checked value and checks the placeholders in it. Recursion is bounded by `DEPTH_MAX`.

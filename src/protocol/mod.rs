@@ -13,6 +13,7 @@ pub mod json;
 pub mod msgpack;
 pub mod payload;
 mod payload_v3;
+mod quote;
 pub mod socket;
 
 /// The two protocols of Engine.IO in the field.

@@ -4,13 +4,11 @@
 
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use memchr::memchr;
 
 use super::Version;
-use super::encoded::Encoded;
+use super::encoded::{self, Encoded};
 use super::engine::{Packet, PacketError, decode_text};
 use super::payload_v3;
 pub(crate) use super::payload_v3::undouble;
@@ -137,7 +135,7 @@ fn encode_v4(packets: &[Arc<Encoded>], msgpack: bool) -> Vec<u8> {
             push_binary(&mut body, message);
             continue;
         }
-        push_record(&mut body, packet.packet().as_bytes());
+        push_record(&mut body, packet.packet_bytes());
         for attachment in packet.attachments() {
             push_binary(&mut body, attachment);
         }
@@ -146,7 +144,8 @@ fn encode_v4(packets: &[Arc<Encoded>], msgpack: bool) -> Vec<u8> {
 }
 
 fn push_binary(body: &mut Vec<u8>, bytes: &[u8]) {
-    push_record(body, format!("b{}", STANDARD.encode(bytes)).as_bytes());
+    push_record(body, b"b");
+    encoded::push_base64(body, bytes);
 }
 
 fn push_record(body: &mut Vec<u8>, record: &[u8]) {
@@ -193,6 +192,8 @@ pub fn unwrap_jsonp(form: &[u8]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
     use proptest::prelude::*;
 
     use super::super::engine::Message;

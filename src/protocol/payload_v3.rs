@@ -4,11 +4,11 @@
 //! counts bytes. Socket.IO clients 1.x encode their text packets as UTF-8 twice, and count the bytes of the first time.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use compact_str::ToCompactString as _;
 
 use super::Version;
 use super::encoded::Encoded;
@@ -49,6 +49,9 @@ pub(super) fn read_text(body: &str, at: &mut usize, double_utf8: &mut bool) -> R
 
 /// Bytes of the first `units` UTF-16 units of `text`; `None` where it is shorter or the end would split a character.
 fn byte_offset(text: &str, units: usize) -> Option<usize> {
+    if text.as_bytes().get(..units).is_some_and(<[u8]>::is_ascii) {
+        return Some(units); // nearly always, and then nothing is to be counted
+    }
     let mut left = units;
     for (at, character) in text.char_indices() {
         if left == 0 {
@@ -108,14 +111,16 @@ pub(super) fn read_binary(body: &[u8], at: &mut usize) -> Result<Option<Packet>,
 
 /// Writes packets as ASCII text, which clients 1.x and 2.x read alike.
 pub(super) fn encode_text(packets: &[Arc<Encoded>]) -> Vec<u8> {
-    let mut body = String::new();
+    let mut body = String::with_capacity(packets.iter().map(|packet| packet.weight() + LENGTH_DIGITS_MAX).sum());
     let mut push = |text: &str| {
         let units: usize = if text.is_ascii() {
             text.len()
         } else {
             text.encode_utf16().count()
         };
-        let _ = write!(body, "{units}:{text}"); // a String takes everything
+        body.push_str(&units.to_compact_string());
+        body.push(':');
+        body.push_str(text);
     };
     for packet in packets {
         push(packet.ascii_packet());
@@ -131,7 +136,7 @@ pub(super) fn encode_text(packets: &[Arc<Encoded>]) -> Vec<u8> {
 
 /// Writes packets as a binary payload, their text in ASCII as well: clients 1.x would decode it twice here, too.
 pub(super) fn encode_binary(packets: &[Arc<Encoded>]) -> Vec<u8> {
-    let mut body = Vec::new();
+    let mut body = Vec::with_capacity(packets.iter().map(|packet| packet.weight() + LENGTH_DIGITS_MAX).sum());
     for packet in packets {
         let text = packet.ascii_packet().as_bytes();
         push_length(&mut body, TEXT, text.len());
@@ -147,7 +152,7 @@ pub(super) fn encode_binary(packets: &[Arc<Encoded>]) -> Vec<u8> {
 
 fn push_length(body: &mut Vec<u8>, kind: u8, length: usize) {
     body.push(kind);
-    body.extend(length.to_string().bytes().map(|digit| digit - b'0'));
+    body.extend(length.to_compact_string().bytes().map(|digit| digit - b'0'));
     body.push(LENGTH_END);
 }
 

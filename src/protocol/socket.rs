@@ -26,8 +26,13 @@ pub const RESERVED_EVENTS: [&str; 6] = [
 /// The greatest ack id: the integers that JavaScript counts exactly.
 pub(super) const ID_MAX: u64 = 1 << 53;
 
-/// Bytes of a namespace's name, and of that name with a v1/v2 query behind it.
-const NAMESPACE_BYTES_MAX: usize = 128;
+/// Binary attachments that JavaScript's clients take in one packet; with more they would end their session.
+pub const ATTACHMENTS_MAX: usize = 10;
+
+/// Bytes of a namespace's name.
+pub const NAMESPACE_BYTES_MAX: usize = 128;
+
+/// Bytes of what v1/v2 clients put behind that name.
 const NAMESPACE_QUERY_BYTES_MAX: usize = 8 * 1024;
 
 /// What a packet is for.
@@ -266,9 +271,9 @@ fn packet(kinds: [&str; 2], namespace: &str, id: &str, json: &[&str], attachment
         pieces.push(kinds[0]);
     } else {
         count = attachments.len().to_compact_string();
-        pieces.extend([kinds[1], &count, "-"]);
+        pieces.extend_from_slice(&[kinds[1], &count, "-"]);
     }
-    pieces.extend([name, comma, id]);
+    pieces.extend_from_slice(&[name, comma, id]);
     pieces.extend_from_slice(json);
     Arc::new(Encoded::with_attachments(&pieces, attachments))
 }

@@ -78,8 +78,9 @@ impl Parts {
             Some(refusal) => refusal,
             None => match port {
                 Port::Clients => self.route(request, peer, lease).await,
-                Port::Peers => self.respond_to_gateway(request, peer, lease).await,
-                Port::Admin => self.admin.respond(request, peer.ip()).await,
+                // In boxes, as each connection of a client keeps room for the largest of these while its poll waits.
+                Port::Peers => Box::pin(self.respond_to_gateway(request, peer, lease)).await,
+                Port::Admin => Box::pin(self.admin.respond(request, peer.ip())).await,
             },
         };
         // Behind a WebSocket that was refused comes what has not passed the gate.
@@ -105,7 +106,7 @@ impl Parts {
             self.proxies.name_host(hop, request.headers_mut());
             let query = Query::of(&request);
             return match self.elsewhere(&request, &query).await {
-                Ok(Some((way, sid))) => forward(way, sid, request, peer).await,
+                Ok(Some((way, sid))) => Box::pin(forward(way, sid, request, peer)).await,
                 Ok(None) => self.engage(request, &query, peer).await,
                 Err(Unreachable) => engine::unavailable(http::asks_for_websocket(request.headers())),
             };
@@ -141,7 +142,7 @@ impl Parts {
                     Ok(None)
                 }
                 Owner::Peer(node) => {
-                    let way = self.cluster.reach(&node).await;
+                    let way = Box::pin(self.cluster.reach(&node)).await;
                     way.map(|way| Some((way, Some(sid)))).ok_or_else(|| {
                         self.admin.metrics.forwarded(Forwarded::Unreachable);
                         Unreachable

@@ -3,6 +3,7 @@
 use compact_str::{CompactString, ToCompactString as _};
 use serde_json::Value;
 
+use super::config::EVENT_BYTES_MAX;
 use crate::hub::is_reserved;
 use crate::metrics::Refusal;
 use crate::protocol::json;
@@ -10,9 +11,6 @@ use crate::protocol::socket::RESERVED_EVENTS;
 
 /// Rooms that one event may name.
 const ROOMS_MAX: usize = 1000;
-
-/// Bytes of a relayed event's name.
-pub(super) const EVENT_BYTES_MAX: usize = 256;
 
 /// Events of the gateway itself, which nobody may imitate.
 pub(super) const OWN_EVENTS: [&str; 2] = ["presence", "expired"];

@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// Bytes of an event's name: of one that clients relay, or that a rule is about.
+pub const EVENT_BYTES_MAX: usize = 256;
+
 /// One `[[namespace]]`: who may enter it and what the events of its clients do.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]

@@ -87,7 +87,7 @@ fn encoded(broadcast: &Broadcast) -> Vec<u8> {
         ..
     } = broadcast;
     let tail = encode_tail(&broadcast.packet(), rooms, except, *volatile).unwrap();
-    message(broadcast.uid.as_deref().unwrap_or("none"), &tail).to_vec()
+    message(broadcast.uid.as_deref().unwrap_or("none"), tail).to_vec()
 }
 
 #[test]

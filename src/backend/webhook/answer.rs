@@ -9,9 +9,7 @@ use super::Kind;
 use crate::backend::extract;
 use crate::metrics::WebhookFailure as Failure;
 use crate::protocol::json;
-
-/// Binary attachments that clients take in one packet; with more they would end their session.
-const ATTACHMENTS_MAX: usize = 10;
+use crate::protocol::socket::ATTACHMENTS_MAX;
 
 /// Actions of one answer: its socket waits until they are done.
 const ACTIONS_MAX: usize = 100;

@@ -39,14 +39,12 @@ pub use line::{Full, Line};
 use line::{Jobs, Owner};
 
 use crate::http::Secret;
+use crate::limits::Seldom;
 use crate::metrics::Metrics;
 use crate::protocol::ids::IdGenerator;
 use budget::Budget;
 use circuit::{Change, Circuit};
 use client::Client;
-
-/// How often it is said that calls come to nothing.
-const COMPLAINT_EVERY: Duration = Duration::from_secs(10);
 
 /// Keys of lines that are remembered before those of lines that are gone are looked for.
 const LINES_KEPT: usize = 1024;
@@ -84,9 +82,9 @@ pub struct Webhooks {
     budget: Arc<Budget>,
     lines: Mutex<Lines>,
     handler: OnceLock<Weak<dyn Handler>>,
-    complaints: Mutex<Complaints>,
-    action_complaints: Mutex<Complaints>,
-    answer_complaints: Mutex<Complaints>,
+    complaints: Seldom,
+    action_complaints: Seldom,
+    answer_complaints: Seldom,
     ids: Arc<IdGenerator>,
     metrics: Arc<Metrics>,
 }
@@ -96,13 +94,6 @@ pub struct Webhooks {
 struct Lines {
     by_key: HashMap<CompactString, Weak<Owner>, RandomState>,
     purge_at: usize,
-}
-
-/// Calls that came to nothing since that was said last.
-#[derive(Debug, Default)]
-struct Complaints {
-    count: u64,
-    said: Option<Instant>,
 }
 
 impl Webhooks {
@@ -136,9 +127,9 @@ impl Webhooks {
                 purge_at: LINES_KEPT,
             }),
             handler: OnceLock::new(),
-            complaints: Mutex::default(),
-            action_complaints: Mutex::default(),
-            answer_complaints: Mutex::default(),
+            complaints: Seldom::default(),
+            action_complaints: Seldom::default(),
+            answer_complaints: Seldom::default(),
             ids,
             metrics,
         })))
@@ -317,7 +308,7 @@ impl Webhooks {
 
     /// Says that something was not told, unless that was said just now.
     fn complain(&self, kind: Kind, failure: Failure) {
-        if let Some(count) = self.complaints.lock().add() {
+        if let Some(count) = self.complaints.add(1) {
             warn!(count, kind = kind.as_str(), why = failure.as_str(), "webhooks are lost");
         }
     }
@@ -325,7 +316,7 @@ impl Webhooks {
     /// Says what was wrong with an answer, or with there being none, unless that was said just now. Whoever writes an
     /// application reads it here: clients are told no more than that there was none.
     fn complain_of_answer(&self, kind: Kind, why: impl FnOnce() -> String) {
-        if let Some(count) = self.answer_complaints.lock().add() {
+        if let Some(count) = self.answer_complaints.add(1) {
             warn!(count, kind = kind.as_str(), why = why(), "webhooks get no good answer");
         }
     }
@@ -335,7 +326,7 @@ impl Webhooks {
         self.metrics.webhooks.failed(kind, Failure::Action);
         let (action, why) = (&*answer::shown(action), &*answer::shown(why)); // both may quote the application
         tracing::debug!(kind = kind.as_str(), action, why, "an action failed");
-        if let Some(count) = self.action_complaints.lock().add() {
+        if let Some(count) = self.action_complaints.add(1) {
             warn!(
                 count,
                 kind = kind.as_str(),
@@ -351,18 +342,6 @@ impl Webhooks {
         if let Some(handler) = self.handler.get().and_then(Weak::upgrade) {
             handler.obey(kind, whose, orders).await;
         }
-    }
-}
-
-impl Complaints {
-    /// One more; how many it is time to speak of, if it is.
-    fn add(&mut self) -> Option<u64> {
-        self.count += 1;
-        if self.said.is_some_and(|said| said.elapsed() < COMPLAINT_EVERY) {
-            return None;
-        }
-        self.said = Some(Instant::now());
-        Some(std::mem::take(&mut self.count))
     }
 }
 

@@ -242,7 +242,7 @@ impl Relay {
             return Some(Receipt::Local);
         }
         let (number, name) = state.ledger.name();
-        let payload = wire::message(&name, &tail);
+        let payload = wire::message(&name, tail);
         if !state.is_up || self.order == Order::Local {
             self.hub.broadcast(broadcast, reservation, origin);
         } else if state.table.is_live(&route.heard_by) {
@@ -362,7 +362,7 @@ impl Relay {
 }
 
 /// A broadcast without who published it.
-fn encode(broadcast: &Broadcast) -> Result<Vec<u8>, wire::WireError> {
+fn encode(broadcast: &Broadcast) -> Result<wire::Tail, wire::WireError> {
     let rooms = match &broadcast.target {
         Target::Namespace => &[][..],
         Target::Rooms(rooms) => rooms.as_slice(),

@@ -187,6 +187,17 @@ fn options<'a>(tokens: &mut Transcoder<'a>, broadcast: &mut Broadcast) -> Result
     })
 }
 
+/// Bytes in front of a tail that are left for who publishes it: an array of three, and a text of so many bytes but two.
+const HEAD_BYTES_MAX: usize = 64;
+
+/// Bytes of MessagePack that a packet and the options take beside what is in them, and a name.
+const PACKET_BYTES: usize = 64;
+const NAME_BYTES: usize = 5;
+
+/// A broadcast without who published it, and room for that.
+#[derive(Debug)]
+pub struct Tail(Vec<u8>);
+
 /// All of a broadcast but its beginning, which [`message`] puts in front: `packet` (an event), for whom, and how.
 ///
 /// # Errors
@@ -196,10 +207,14 @@ pub fn encode_tail(
     rooms: &[impl AsRef<str>],
     except: &[impl AsRef<str>],
     volatile: bool,
-) -> Result<Vec<u8>, WireError> {
-    let mut out = msgpack::encode(packet.packet(), packet.attachments())?;
+) -> Result<Tail, WireError> {
+    let names = rooms.iter().map(AsRef::as_ref).chain(except.iter().map(AsRef::as_ref));
+    let options: usize = names.map(|name| name.len() + NAME_BYTES).sum();
+    let mut out = Vec::with_capacity(HEAD_BYTES_MAX + packet.weight() + PACKET_BYTES + options);
+    out.resize(HEAD_BYTES_MAX, 0);
+    let mut out = msgpack::encode_behind(out, packet.packet(), packet.attachments())?;
     write_options(&mut out, rooms, except, volatile, None);
-    Ok(out)
+    Ok(Tail(out))
 }
 
 /// `{rooms, except, flags}`.
@@ -241,10 +256,16 @@ fn write_names(out: &mut Vec<u8>, names: &[impl AsRef<str>]) -> Result<(), rmp::
 }
 
 /// The message of a tail, published by `uid`.
-pub fn message(uid: &str, tail: &[u8]) -> Bytes {
-    let mut out = Vec::with_capacity(6 + uid.len() + tail.len());
-    let is_written = write_array_len(&mut out, 3).is_ok() && write_str(&mut out, uid).is_ok();
+pub fn message(uid: &str, tail: Tail) -> Bytes {
+    let mut head = Vec::with_capacity(HEAD_BYTES_MAX);
+    let is_written = write_array_len(&mut head, 3).is_ok() && write_str(&mut head, uid).is_ok();
     debug_assert!(is_written, "memory takes what is written into it");
-    out.extend_from_slice(tail);
-    out.into()
+    let Tail(mut message) = tail;
+    match HEAD_BYTES_MAX.checked_sub(head.len()) {
+        Some(start) => {
+            message[start..HEAD_BYTES_MAX].copy_from_slice(&head);
+            Bytes::from(message).slice(start..)
+        }
+        None => [&*head, &message[HEAD_BYTES_MAX..]].concat().into(), // a name that is none of ours
+    }
 }

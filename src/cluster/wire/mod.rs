@@ -13,7 +13,7 @@ mod request;
 mod response;
 
 pub use ask::{Ask, Dialect, Request, Selection};
-pub use broadcast::{Broadcast, decode_broadcast, encode_tail, message, peek_uid};
+pub use broadcast::{Broadcast, Tail, decode_broadcast, encode_tail, message, peek_uid};
 pub use channels::{Channels, Place};
 pub use names::Names;
 pub use request::{decode_request, encode_request};

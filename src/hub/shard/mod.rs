@@ -194,17 +194,18 @@ impl Shard {
         let Some(namespace) = state.namespaces.get(&socket.namespace) else {
             return Ok(Moved::default());
         };
-        let mut news = HashSet::<&str, RandomState>::default();
-        news.extend(
-            rooms
-                .iter()
-                .filter(|room| !namespace.has(slot, room))
-                .map(|room| &**room),
-        );
-        let news = news.len();
-        let total = socket.rooms.len() + news;
-        if news > 0 && total > rooms_max {
-            return Err(total);
+        if socket.rooms.len() + rooms.len() > rooms_max {
+            let mut news = HashSet::<&str, RandomState>::default();
+            news.extend(
+                rooms
+                    .iter()
+                    .filter(|room| !namespace.has(slot, room))
+                    .map(|room| &**room),
+            );
+            let total = socket.rooms.len() + news.len();
+            if !news.is_empty() && total > rooms_max {
+                return Err(total);
+            }
         }
         let changed = state.enter(slot, rooms);
         Ok(Moved {

@@ -25,8 +25,15 @@ const REPEATED_BYTES_MIN: usize = 64 * 1024;
 /// # Errors
 /// When it is no Socket.IO packet of ours.
 pub(crate) fn encode(packet: &str, attachments: &[Bytes]) -> Result<Vec<u8>, JsonError> {
+    encode_behind(Vec::with_capacity(packet.len() + 32), packet, attachments)
+}
+
+/// The same behind what is in `out`.
+///
+/// # Errors
+/// When it is no Socket.IO packet of ours.
+pub(crate) fn encode_behind(mut out: Vec<u8>, packet: &str, attachments: &[Bytes]) -> Result<Vec<u8>, JsonError> {
     let head = Head::parse(packet).ok_or(JsonError)?;
-    let mut out = Vec::with_capacity(packet.len() + 32);
     let keys = 2 + u32::from(!head.json.is_empty()) + u32::from(head.id.is_some());
     taken(write_map_len(&mut out, keys));
     taken(write_str(&mut out, "type"));
@@ -204,7 +211,10 @@ impl<'a> Writer<'a> {
         let is_written = write(&mut room);
         debug_assert!(is_written, "the longest head has five bytes");
         let length = 5 - room.len();
-        self.out.splice(at..=at, head[..length].iter().copied());
+        self.out[at] = head[0];
+        if length > 1 {
+            self.out.splice(at + 1..at + 1, head[1..length].iter().copied());
+        }
     }
 }
 

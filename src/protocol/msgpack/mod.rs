@@ -11,7 +11,7 @@ mod token;
 mod transcode;
 
 pub use decode::Decoded;
-pub(crate) use encode::{encode, encode_value};
+pub(crate) use encode::{encode, encode_behind, encode_value};
 pub(crate) use token::{Dialect, Token};
 pub(crate) use transcode::{Limits, Transcoder};
 

@@ -55,6 +55,11 @@ impl<'a> Tokens<'a> {
         Self { rest: message, dialect }
     }
 
+    /// Bytes that were not read yet.
+    pub(super) fn len(&self) -> usize {
+        self.rest.len()
+    }
+
     /// Whether everything was read.
     pub(super) fn is_empty(&self) -> bool {
         self.rest.is_empty()

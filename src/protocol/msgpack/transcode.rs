@@ -65,6 +65,7 @@ impl<'a> Transcoder<'a> {
 
     /// Writes a value, and takes what is in it.
     pub(crate) fn write(&mut self, token: Token<'a>) -> Result<(), PacketError> {
+        self.json.reserve(self.tokens.len()); // mostly it becomes a little more than it was, and much is not JSON
         self.write_within(token, 0)
     }
 
@@ -132,7 +133,10 @@ impl<'a> Transcoder<'a> {
             if !std::mem::take(&mut is_first) {
                 self.json.push(',');
             }
-            json::write_string(&mut self.json, &key_text(key)?);
+            match key {
+                Token::Text(text) => json::write_string(&mut self.json, text),
+                other => json::write_string(&mut self.json, &key_text(other)?),
+            }
             self.json.push(':');
             self.write_within(value, depth)?;
         }

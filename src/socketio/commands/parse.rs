@@ -13,8 +13,9 @@ use crate::backend;
 use crate::cluster::Act;
 use crate::hub::{Name, is_reserved, user_room};
 use crate::protocol::json;
-use crate::protocol::socket::{self, Kind, RESERVED_EVENTS};
-use crate::socketio::arguments::{EVENT_BYTES_MAX, OWN_EVENTS};
+use crate::protocol::socket::{self, ATTACHMENTS_MAX, Kind, NAMESPACE_BYTES_MAX, RESERVED_EVENTS};
+use crate::socketio::arguments::OWN_EVENTS;
+use crate::socketio::config::EVENT_BYTES_MAX;
 use crate::units::Span;
 
 /// Rooms in one list.
@@ -23,14 +24,8 @@ const ROOMS_MAX: usize = 10_000;
 /// Bytes of an idempotent command's id.
 const ID_BYTES_MAX: usize = 128;
 
-/// Bytes of a namespace's name: what clients can ask for.
-const NAMESPACE_BYTES_MAX: usize = 128;
-
 /// The longest that clients' answers are waited for.
 const ACK_TIMEOUT_MAX: Duration = Duration::from_secs(60);
-
-/// Binary attachments that JavaScript's clients take in one packet; with more they would end their session.
-const ATTACHMENTS_MAX: usize = 10;
 
 /// A command that is none.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

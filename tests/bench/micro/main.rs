@@ -18,6 +18,10 @@ use criterion::Criterion;
 
 use case::Case;
 
+/// The gateway's.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// What makes this program count: for itself, under valgrind.
 const INSTRUCTIONS: &str = "--instructions";
 const COUNTED: &str = "--counted";

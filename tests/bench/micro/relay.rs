@@ -41,7 +41,7 @@ pub(crate) fn cases() -> Vec<Case> {
 
 fn written(packet: &Encoded) -> bytes::Bytes {
     let tail = encode_tail(packet, &["lobby"], &["AbCd0123456789abcdef"], false).expect("a packet of ours");
-    message(UID, &tail)
+    message(UID, tail)
 }
 
 fn read(payload: &[u8]) -> Broadcast {
