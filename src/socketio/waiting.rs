@@ -54,19 +54,17 @@ pub(super) enum Settled {
 
 /// What is waited for, and what is kept meanwhile; empty for nearly all clients nearly always.
 #[derive(Default)]
-pub(super) struct Waits {
-    waits: Vec<Wait>,
-    /// Packets to be done before anything else is read.
-    backlog: VecDeque<Deferred>,
-}
+pub(super) struct Waits(Vec<Wait>);
 
-/// A socket that waits.
+/// A socket that waits, or has what was kept for it still to be done.
 struct Wait {
     namespace: Name,
     /// The number of the event that it is to answer.
     id: Option<u64>,
-    settled: Pin<Box<dyn Future<Output = Settled> + Send>>,
+    /// What it waits for. Without it, what was kept is done before anything else is read.
+    settled: Option<Pin<Box<dyn Future<Output = Settled> + Send>>>,
     deferred: VecDeque<Deferred>,
+    /// Bytes in `deferred`.
     bytes: usize,
 }
 
@@ -128,10 +126,17 @@ impl Client {
         id: Option<u64>,
         settled: Pin<Box<dyn Future<Output = Settled> + Send>>,
     ) {
-        self.waits.get_or_insert_default().waits.push(Wait {
+        let waits = &mut self.waits.get_or_insert_default().0;
+        let is_done = |wait: &&mut Wait| *wait.namespace == *namespace && wait.settled.is_none();
+        if let Some(wait) = waits.iter_mut().find(is_done) {
+            // What is left of what was kept goes on waiting, where it is.
+            (wait.id, wait.settled) = (id, Some(settled));
+            return;
+        }
+        waits.push(Wait {
             namespace: namespace.into(),
             id,
-            settled,
+            settled: Some(settled),
             deferred: VecDeque::new(),
             bytes: 0,
         });
@@ -139,9 +144,10 @@ impl Client {
 
     /// How many wait to enter a namespace.
     pub(super) fn entering(&self) -> usize {
-        let waits = self.waits.as_deref().map_or(&[][..], |waits| &waits.waits);
-        let is_in = |wait: &&Wait| self.sockets.iter().any(|socket| socket.namespace == wait.namespace);
-        waits.iter().filter(|wait| !is_in(wait)).count()
+        let waits = self.waits.as_deref().map_or(&[][..], |waits| &waits.0);
+        let is_in = |wait: &Wait| self.sockets.iter().any(|socket| socket.namespace == wait.namespace);
+        let is_entering = |wait: &&Wait| wait.settled.is_some() && !is_in(wait);
+        waits.iter().filter(is_entering).count()
     }
 
     /// Keeps a packet for a socket that waits. `None` where it was kept, or refused; else it is to be done now.
@@ -151,8 +157,8 @@ impl Client {
         attachments: Vec<Bytes>,
     ) -> Result<Option<(Packet<'a>, Vec<Bytes>)>, Reason> {
         let waits = self.waits.as_deref_mut();
-        let wait = waits.and_then(|waits| waits.waits.iter_mut().find(|wait| *wait.namespace == *packet.namespace));
-        let Some(wait) = wait else {
+        let is_held_up = |wait: &&mut Wait| *wait.namespace == *packet.namespace && wait.settled.is_some();
+        let Some(wait) = waits.and_then(|waits| waits.0.iter_mut().find(is_held_up)) else {
             return Ok(Some((packet, attachments)));
         };
         match packet.kind {
@@ -188,20 +194,21 @@ impl Client {
     /// A socket is put out: it waits for nothing, and what it has sent since is not done.
     pub(super) fn forget_waits(&mut self, namespace: &str) {
         if let Some(waits) = self.waits.as_deref_mut() {
-            waits.waits.retain(|wait| *wait.namespace != *namespace);
-            waits.backlog.retain(|packet| *packet.namespace != *namespace);
+            waits.0.retain(|wait| *wait.namespace != *namespace);
         }
     }
 
     /// Does the next packet that was kept, if there is one.
     pub(super) fn next_deferred(&mut self) -> Option<Result<(), Reason>> {
-        let waits = self.waits.as_deref_mut()?;
-        let Some(mut deferred) = waits.backlog.pop_front() else {
-            if waits.waits.is_empty() {
-                self.waits = None; // an idle client holds nothing
-            }
+        let waits = &mut self.waits.as_deref_mut()?.0;
+        waits.retain(|wait| wait.settled.is_some() || !wait.deferred.is_empty());
+        if waits.is_empty() {
+            self.waits = None; // an idle client holds nothing
             return None;
-        };
+        }
+        let wait = waits.iter_mut().find(|wait| wait.settled.is_none())?;
+        let mut deferred = wait.deferred.pop_front()?;
+        wait.bytes -= deferred.bytes();
         let attachments = std::mem::take(&mut deferred.attachments);
         let count = attachments.len();
         Some(match deferred.packet() {
@@ -219,11 +226,12 @@ impl Client {
     /// Waits for the client, and for what it waits for.
     pub(super) fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
         if let Some(waits) = self.waits.as_deref_mut() {
-            for index in 0..waits.waits.len() {
-                if let Poll::Ready(settled) = waits.waits[index].settled.as_mut().poll(cx) {
-                    let wait = waits.waits.remove(index);
-                    waits.backlog.extend(wait.deferred);
-                    return Poll::Ready(Step::Settled(wait.namespace, wait.id, settled));
+            for wait in &mut waits.0 {
+                if let Some(waited) = &mut wait.settled
+                    && let Poll::Ready(settled) = waited.as_mut().poll(cx)
+                {
+                    wait.settled = None;
+                    return Poll::Ready(Step::Settled(Name::clone(&wait.namespace), wait.id, settled));
                 }
             }
         }
