@@ -23,7 +23,7 @@ pub(super) struct Books {
     pub(super) expected: Cell<u64>,
     /// Deliveries that came.
     pub(super) received: Cell<u64>,
-    /// Deliveries that were not newer than the one before, from the same publisher to the same subscriber.
+    /// Deliveries that were not newer than the one before them, from the same publisher to the same subscriber.
     pub(super) out_of_order: Cell<u64>,
     /// Messages that were written off.
     pub(super) written_off: Cell<u64>,
@@ -118,10 +118,9 @@ impl Books {
         if seen.len() <= index {
             seen.resize(index + 1, 0);
         }
-        if stamp.number < seen[index] {
+        let behind_last = std::mem::replace(&mut seen[index], stamp.number.saturating_add(1));
+        if stamp.number < behind_last {
             add(&self.out_of_order, 1);
-        } else {
-            seen[index] = stamp.number + 1;
         }
         if publisher.flight.borrow_mut().deliver(stamp.number, now) {
             publisher.complete.notify_one();
@@ -130,9 +129,9 @@ impl Books {
 
     /// Enters the acknowledgement of a message.
     pub(super) fn answer(&self, publisher: usize, number: u64, now: u64) {
-        let answered = self.publishers[publisher].unanswered.borrow_mut().take(number);
-        if let Some(answered) = answered.filter(|_| self.is_measuring.get()) {
-            self.answers.add(now.saturating_sub(answered.said));
+        let said = self.publishers[publisher].unanswered.borrow_mut().take(number);
+        if let Some(said) = said.filter(|_| self.is_measuring.get()) {
+            self.answers.add(now.saturating_sub(said));
         }
     }
 

@@ -111,6 +111,7 @@ enum Said {
 async fn speak(run: &Rc<Run>, books: &Books, mut client: Client, window: usize, json: &str) -> Said {
     let talk = &run.manner.talk;
     let unanswered = RefCell::new(Unanswered::default());
+    let mut last = 0;
     let say = |out: &mut _, now| {
         let number = unanswered.borrow_mut().push(now);
         books.said.set(books.said.get() + 1);
@@ -131,19 +132,19 @@ async fn speak(run: &Rc<Run>, books: &Books, mut client: Client, window: usize, 
                 if let Some(refusal) = refusal {
                     return end = Some(Said::Refused(refusal));
                 }
-                let answered = id
+                let said = id
                     .checked_sub(1)
                     .and_then(|number| unanswered.borrow_mut().take(number));
-                let Some(answered) = answered else { return };
+                let Some(said) = said else { return };
                 if now == 0 {
                     now = run.now(); // once for all that was read together
                 }
                 books.answered.set(books.answered.get() + 1);
-                if !answered.is_in_order {
+                if std::mem::replace(&mut last, id) > id {
                     books.out_of_order.set(books.out_of_order.get() + 1);
                 }
                 if run.stage() == Stage::Measured {
-                    books.times.add(now - answered.said);
+                    books.times.add(now - said);
                 }
                 if run.stage() < Stage::Over {
                     say(out, now);

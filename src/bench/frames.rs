@@ -118,6 +118,8 @@ fn other(
                 Frame::Binary(&data)
             })
         }
+        // Node.js refuses a version of the protocol so.
+        b'H' => Err(Failure::Protocol("the server refuses behind its 101 (is --eio right?)")),
         _ => Err(Failure::Protocol("a frame of the server is of no known kind")),
     }
 }

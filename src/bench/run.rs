@@ -217,9 +217,7 @@ impl Run {
 
     /// Counts a connection that ended before the run did.
     pub(super) fn closed(&self, failure: &Failure) {
-        if self.stage() < Stage::Over {
-            *self.closed.borrow_mut().entry(failure.to_string()).or_default() += 1;
-        }
+        *self.closed.borrow_mut().entry(failure.to_string()).or_default() += 1;
     }
 
     /// How many connections ended before the run did.

@@ -17,15 +17,6 @@ pub(super) struct Unanswered {
     said: VecDeque<u64>,
 }
 
-/// An event that is answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Answered {
-    /// When it was said.
-    pub(super) said: u64,
-    /// Whether all before it were answered.
-    pub(super) is_in_order: bool,
-}
-
 impl Unanswered {
     /// Enters an event and returns its number.
     pub(super) fn push(&mut self, now: u64) -> u64 {
@@ -37,8 +28,8 @@ impl Unanswered {
         self.first + self.said.len() as u64 - 1
     }
 
-    /// Takes out the event of this number, unless it is answered or forgotten.
-    pub(super) fn take(&mut self, number: u64) -> Option<Answered> {
+    /// Takes out the event of this number, unless it is answered or forgotten, and tells when it was said.
+    pub(super) fn take(&mut self, number: u64) -> Option<u64> {
         let index = usize::try_from(number.checked_sub(self.first)?).ok()?;
         let place = self.said.get_mut(index).filter(|said| **said != ANSWERED)?;
         let said = std::mem::replace(place, ANSWERED);
@@ -46,10 +37,7 @@ impl Unanswered {
             self.said.pop_front();
             self.first += 1;
         }
-        Some(Answered {
-            said,
-            is_in_order: index == 0,
-        })
+        Some(said)
     }
 }
 
@@ -58,16 +46,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn answers_are_taken_once_and_their_order_is_seen() {
+    fn answers_are_taken_once_and_in_any_order() {
         let mut events = Unanswered::default();
         assert_eq!([10, 20, 30].map(|now| events.push(now)), [0, 1, 2]);
-        let taken = |said, is_in_order| Some(Answered { said, is_in_order });
-        assert_eq!(events.take(1), taken(20, false));
-        assert_eq!(events.take(1), None);
-        assert_eq!(events.take(0), taken(10, true));
-        assert_eq!(events.take(2), taken(30, true));
-        assert_eq!(events.take(2), None);
-        assert_eq!(events.take(u64::MAX), None);
+        for (number, expected) in [
+            (1, Some(20)),
+            (1, None),
+            (0, Some(10)),
+            (2, Some(30)),
+            (2, None),
+            (u64::MAX, None),
+        ] {
+            assert_eq!(events.take(number), expected, "{number}");
+        }
         assert_eq!(events.push(40), 3);
     }
 

@@ -1,4 +1,4 @@
-//! `roomcast bench`: what it counts is what happened, on every transport, and what it cannot measure it says in words.
+//! `roomcast bench`: what it counts is what happened, on every transport.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -14,7 +14,6 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use crate::backend;
 use crate::client::within;
 use crate::gateway::{ECHO, TestGateway};
 use crate::tokens;
@@ -32,7 +31,7 @@ const WAYS: [&str; 8] = [
 ];
 
 /// A short run.
-const SHORT: &str = "--time 100ms --warmup 10ms --quiet --json";
+pub(crate) const SHORT: &str = "--time 100ms --warmup 10ms --quiet --json";
 
 fn command(words: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_roomcast"));
@@ -41,7 +40,7 @@ fn command(words: &str) -> Command {
     command
 }
 
-async fn bench(words: &str) -> Output {
+pub(crate) async fn bench(words: &str) -> Output {
     within(command(words).output()).await.unwrap()
 }
 
@@ -50,7 +49,7 @@ fn stderr(output: &Output) -> &str {
 }
 
 /// What a run says that succeeded.
-fn report(output: &Output) -> Value {
+pub(crate) fn report(output: &Output) -> Value {
     assert_eq!(output.status.code(), Some(0), "{}", stderr(output));
     assert_eq!(stderr(output), "");
     let text = std::str::from_utf8(&output.stdout).unwrap();
@@ -58,12 +57,12 @@ fn report(output: &Output) -> Value {
     serde_json::from_str(text).unwrap()
 }
 
-async fn measured(gateway: &TestGateway, words: &str) -> Value {
+pub(crate) async fn measured(gateway: &TestGateway, words: &str) -> Value {
     report(&bench(&format!("{words} --url http://{} {SHORT}", gateway.address)).await)
 }
 
 /// What a run says that did not succeed.
-async fn complaint(words: &str, code: i32) -> String {
+pub(crate) async fn complaint(words: &str, code: i32) -> String {
     let output = bench(words).await;
     assert_eq!(output.status.code(), Some(code), "{words}: {}", stderr(&output));
     assert_eq!(output.stdout, b"", "{words}");
@@ -72,7 +71,7 @@ async fn complaint(words: &str, code: i32) -> String {
 
 /// That all came which was to come, in order.
 #[track_caller]
-fn check_books(report: &Value, words: &str) {
+pub(crate) fn check_books(report: &Value, words: &str) {
     let books = ["lost", "out_of_order", "stalled_messages"].map(|key| report[key].as_u64());
     assert_eq!(books, [Some(0); 3], "{words}: {report}");
     assert_eq!(report["received"], report["expected"], "{words}: {report}");
@@ -159,91 +158,54 @@ async fn a_rate_is_kept_and_large_payloads_arrive() {
     }
 }
 
+/// In every report.
+const FIELDS: &str = "bench case closed connect_latency_us connect_seconds connected connects_per_second eio failed parser \
+    seconds server transport urls version";
+
+/// Where events are counted.
+const BOOKS: &str = "clients expected latency_us lost out_of_order payload_bytes received stalled_messages window";
+
+/// Of the server, in every report.
+const SERVER: &str = "busy cpu_seconds cpu_seconds_by_pid resident_bytes resident_bytes_before";
+
+/// A case, its further fields, and those of the server.
+const CASES: [(&str, &str, &str); 4] = [
+    (
+        "connect --clients 20 --hold 10ms",
+        "clients",
+        "bytes_per_client bytes_per_client_after_hold connect_cpu_seconds cpu_seconds_per_thousand",
+    ),
+    ("connect --churn --rate 100", "rate", "cpu_seconds_per_thousand"),
+    (
+        "echo --clients 2",
+        "round_trips_per_second",
+        "connect_cpu_seconds cpu_seconds_per_million",
+    ),
+    (
+        "fanout --clients 2 --stalled 1",
+        "deliveries_per_second join_seconds joins publish_ack_us publishers publishes_per_second rooms stalled_closed",
+        "connect_cpu_seconds cpu_seconds_per_million join_cpu_seconds",
+    ),
+];
+
 #[tokio::test]
 async fn a_report_has_the_fields_that_apply() {
     let gateway = TestGateway::start(ECHO).await;
-    let common = [
-        "bench",
-        "case",
-        "closed",
-        "connect_latency_us",
-        "connect_seconds",
-        "connected",
-        "connects_per_second",
-        "eio",
-        "failed",
-        "parser",
-        "seconds",
-        "server",
-        "transport",
-        "urls",
-        "version",
-    ];
-    let books = ["expected", "lost", "out_of_order", "received", "stalled_messages"];
-    let process = [
-        "busy",
-        "cpu_seconds",
-        "cpu_seconds_by_pid",
-        "resident_bytes",
-        "resident_bytes_before",
-    ];
-    let fanout = [
-        "clients",
-        "deliveries_per_second",
-        "join_seconds",
-        "joins",
-        "latency_us",
-        "payload_bytes",
-        "publish_ack_us",
-        "publishers",
-        "publishes_per_second",
-        "rooms",
-        "stalled_closed",
-        "window",
-    ];
-    let pid = std::process::id();
-    for (words, more, of_server) in [
-        (
-            "connect --clients 20 --hold 10ms",
-            &["clients"][..],
-            &[
-                "bytes_per_client",
-                "bytes_per_client_after_hold",
-                "connect_cpu_seconds",
-                "cpu_seconds_per_thousand",
-            ][..],
-        ),
-        ("connect --churn --rate 100", &["rate"], &["cpu_seconds_per_thousand"]),
-        (
-            "echo --clients 2",
-            &[
-                "clients",
-                "latency_us",
-                "payload_bytes",
-                "round_trips_per_second",
-                "window",
-            ],
-            &["connect_cpu_seconds", "cpu_seconds_per_million"],
-        ),
-        (
-            "fanout --clients 2 --stalled 1",
-            &fanout,
-            &["connect_cpu_seconds", "cpu_seconds_per_million", "join_cpu_seconds"],
-        ),
-    ] {
-        let report = measured(&gateway, &format!("{words} --pid {pid}")).await;
-        let has_books = words.starts_with("echo") || words.starts_with("fanout");
-        let mut expected: BTreeSet<_> = common.iter().chain(more).copied().collect();
-        expected.extend(books.iter().filter(|_| has_books));
-        assert_eq!(keys(&report), expected, "{words}");
-        let expected = process.iter().chain(of_server).copied().collect();
-        assert_eq!(keys(&report["server"]), expected, "{words}");
-        assert_eq!(
-            keys(&report["server"]["cpu_seconds_by_pid"]),
-            [&*pid.to_string()].into()
-        );
-        assert_eq!(keys(&report["bench"]), ["busy", "resident_bytes"].into());
-        let quantiles = ["max", "mean", "p50", "p90", "p99", "p999"].into();
+    let pid = std::process::id().to_string();
+    let words = |lists: [&'static str; 3]| {
+        lists
+            .into_iter()
+            .flat_map(str::split_whitespace)
+            .collect::<BTreeSet<_>>()
+    };
+    for (case, more, of_server) in CASES {
+        let report = measured(&gateway, &format!("{case} --pid {pid}")).await;
+        let books = if case.starts_with("connect") { "" } else { BOOKS };
+        assert_eq!(keys(&report), words([FIELDS, books, more]), "{case}");
+        assert_eq!(keys(&report["server"]), words([SERVER, of_server, ""]), "{case}");
+        assert_eq!(keys(&report["server"]["cpu_seconds_by_pid"]), [&*pid].into());
+        assert_eq!(keys(&report["bench"]), words(["busy resident_bytes", "", ""]));
+        let quantiles = words(["max mean p50 p90 p99 p999", "", ""]);
         assert_eq!(keys(&report["connect_latency_us"]), quantiles);
     }
 }
@@ -295,79 +257,6 @@ async fn a_token_is_shown_in_both_versions() {
         assert_eq!(shown["failed"], json!({}), "{way}");
         let refused = complaint(&format!("{words} --token no"), 69).await;
         assert!(refused.contains("refused: unauthorized"), "{way}: {refused}");
-    }
-}
-
-#[tokio::test]
-async fn what_a_server_does_not_do_is_said_with_the_rule_that_brings_it() {
-    for (settings, words, expected) in [
-        ("", "echo", "no_rule"),
-        (
-            "[[namespace]]\nname = \"/\"\njoin = []",
-            "fanout --clients 2",
-            "refuses \"join\" for the room \"bench-",
-        ),
-        (
-            "[[namespace]]\nname = \"/\"\npublish = []",
-            "fanout --clients 2",
-            "refuses \"publish\" to the room \"bench-0\": forbidden",
-        ),
-    ] {
-        let gateway = TestGateway::start(settings).await;
-        let text = complaint(&format!("{words} --url http://{} {SHORT}", gateway.address), 1).await;
-        assert!(text.contains(expected), "{text}");
-        let rule: Vec<_> = text
-            .lines()
-            .filter(|line| line.starts_with("    ") && !line.contains("socket.on"))
-            .collect();
-        let gateway = TestGateway::start(&rule.join("\n")).await;
-        check_books(&measured(&gateway, words).await, words);
-    }
-    let gateway = TestGateway::start(&format!("limits.events_per_second = 1\n{ECHO}")).await;
-    let text = complaint(&format!("echo --url http://{} {SHORT}", gateway.address), 1).await;
-    assert!(text.contains("limits.events_per_second must be 0"), "{text}");
-}
-
-#[tokio::test]
-async fn a_server_that_never_answers_is_found_out() {
-    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let settings = backend::settings(silent.local_addr().unwrap(), "timeout = \"60s\"");
-    let rule = "[[namespace]]\nname = \"/\"\n[[namespace.event]]\nname = \"echo\"\naction = \"webhook\"\n";
-    let gateway = TestGateway::start(&format!("{settings}{rule}")).await;
-    let text = complaint(&format!("echo --url http://{} {SHORT}", gateway.address), 1).await;
-    assert!(
-        text.contains("does not acknowledge the event \"echo\" within 5 s"),
-        "{text}"
-    );
-}
-
-#[tokio::test]
-async fn what_cannot_be_reached_and_what_makes_no_sense_is_said() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let nowhere = listener.local_addr().unwrap();
-    drop(listener);
-    let text = complaint(&format!("fanout --url http://{nowhere} --clients 5"), 69).await;
-    let expected = format!("nothing connected to http://{nowhere}: connection refused (5)");
-    assert!(text.contains(&expected), "{text}");
-    let gateway = TestGateway::plain().await;
-    let text = complaint(&format!("connect --clients 1 --url http://{}", gateway.admin), 69).await;
-    assert!(text.contains("HTTP 404"), "{text}");
-    let text = complaint("echo --url http://name.invalid:3000", 69).await;
-    assert!(text.contains("http://name.invalid:3000 cannot be found"), "{text}");
-    for (words, expected) in [
-        ("fanout --url 127.0.0.1:3000", "\"127.0.0.1:3000\" is no URL"),
-        ("fanout --eio 3 --parser msgpack", "--eio 4"),
-        ("fanout --payload 7", "7 bytes are too few"),
-        ("fanout --rate 5 --window 3", "--window"),
-        ("fanout --transport pigeon", "websocket, polling or upgrade"),
-        ("echo --eio 5", "it is 3 or 4"),
-        ("echo --pid 4194999", "4194999 is no process"),
-        ("connect --rate 5", "--churn"),
-        ("connect --churn --clients 5", "--clients"),
-        ("fly", "fly"),
-    ] {
-        let text = complaint(words, 64).await;
-        assert!(text.contains(expected), "{words}: {text}");
     }
 }
 

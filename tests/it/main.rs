@@ -24,6 +24,7 @@ mod api;
 mod api_cluster;
 mod api_doors;
 mod bench;
+mod bench_refused;
 mod binary;
 mod bounds;
 mod client_bundle;
