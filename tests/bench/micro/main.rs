@@ -19,6 +19,7 @@ use criterion::Criterion;
 use case::Case;
 
 /// The gateway's.
+#[cfg(feature = "jemalloc")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
