@@ -104,7 +104,7 @@ fn chunks(input: &[u8]) -> Result<Option<(Vec<u8>, usize)>, Failure> {
             .unwrap_or_default();
         let size = std::str::from_utf8(digits).ok().map(str::trim);
         let size = size.and_then(|digits| usize::from_str_radix(digits, 16).ok());
-        let Some(size) = size.filter(|size| body.len() + size <= BODY_BYTES_MAX) else {
+        let Some(size) = size.filter(|size| *size <= BODY_BYTES_MAX - body.len()) else {
             return Err(broken);
         };
         at += line + 2;

@@ -8,6 +8,7 @@ use super::stamp::STAMP_BYTES;
 use super::talk::Parser;
 use super::target::Place;
 use super::trouble::Trouble;
+use super::unanswered::LENGTH_MAX;
 use crate::protocol::Version;
 
 /// What is to be measured.
@@ -232,6 +233,14 @@ impl Plan {
             .find(|(_, count)| *count == 0);
         if let Some((name, _)) = zero {
             return Some(format!("--{name}: 0 is too few"));
+        }
+        let window = match &self.case {
+            Case::Echo { window, .. } => *window,
+            Case::Fanout(plan) => plan.window,
+            Case::Connect { .. } | Case::Churn { .. } => 0,
+        };
+        if window > LENGTH_MAX {
+            return Some(format!("--window: {window} is too many, {LENGTH_MAX} is the most"));
         }
         match &self.case {
             Case::Fanout(plan) if plan.rooms_per_client > plan.rooms => Some(format!(

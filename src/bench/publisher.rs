@@ -25,6 +25,9 @@ const LOOK: Duration = Duration::from_millis(250);
 /// from when it left; behind that it counts from when it should have left.
 const LATE: u64 = 2_000_000;
 
+/// Messages after which others have their turn, however many are due.
+const MESSAGES_A_TURN: usize = 64;
+
 /// One publisher.
 struct Publisher {
     hall: Rc<Hall>,
@@ -40,6 +43,9 @@ struct Publisher {
 pub(super) async fn start_all(hall: &Rc<Hall>) -> Result<(), Trouble> {
     let mut ready = Vec::new();
     for index in 0..hall.plan.publishers {
+        if hall.run.is_ended() {
+            break;
+        }
         let number = hall.plan.clients + hall.plan.stalled + index;
         let Some(mut client) = hall.run.open(number, Role::Publisher(index)).await else {
             continue;
@@ -168,7 +174,10 @@ impl Publisher {
     fn fill(&mut self, client: &mut Client) -> Option<Instant> {
         let hall = Rc::clone(&self.hall);
         let rate = hall.plan.rate;
-        while hall.run.stage() < Stage::Over {
+        for _ in 0..MESSAGES_A_TURN {
+            if hall.run.stage() == Stage::Over {
+                return None;
+            }
             let now = hall.run.now();
             let mut sent = now;
             if rate > 0.0 {
@@ -198,7 +207,7 @@ impl Publisher {
             hall.run.manner.talk.event(client.out(), id, &json);
             self.count += 1;
         }
-        None
+        Some(Instant::now()) // others, and the end of the run, have their turn
     }
 
     /// The next room in which there is somebody.

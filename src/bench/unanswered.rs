@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 /// More are not waited for: the oldest are forgotten.
-const LENGTH_MAX: usize = 65_536;
+pub(super) const LENGTH_MAX: usize = 65_536;
 
 /// Stands for an event that was answered.
 const ANSWERED: u64 = u64::MAX;

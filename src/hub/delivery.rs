@@ -67,7 +67,8 @@ pub fn units(bytes: usize) -> u32 {
     units.clamp(UNITS_MIN, UNITS_MAX)
 }
 
-/// Outboxes with something to flush, each once.
+/// Outboxes with something to flush, each once; those of a small room that are in a large one's list, too, are in both, and
+/// the second flush finds nothing.
 #[derive(Debug, Default)]
 pub(super) struct Dirty {
     /// Those of small rooms, which come first.
@@ -78,6 +79,11 @@ pub(super) struct Dirty {
 }
 
 impl Dirty {
+    /// How many members a room may have so that they are flushed before others, even where they are among those already.
+    pub(super) fn overtaking_max(&self) -> usize {
+        if self.large.is_empty() { 0 } else { SMALL_MAX }
+    }
+
     /// The broadcast that is being filled in makes this one dirty.
     pub(super) fn push(&mut self, outbox: &Arc<Outbox>) {
         self.fresh.push(Arc::clone(outbox));

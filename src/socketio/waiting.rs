@@ -32,6 +32,10 @@ const PACKETS_MAX: usize = 1024;
 /// Bytes that an event takes beside its own, about.
 const PACKET_BYTES: usize = 128;
 
+/// Bytes that may wait in all namespaces of a client beside `engine.max_payload`, so that there is room for many events where
+/// that is small.
+const BYTES_AT_LEAST: usize = 64 * PACKET_BYTES;
+
 /// What came of what a socket waited for.
 pub(super) enum Settled {
     /// Its token was looked at.
@@ -72,7 +76,6 @@ struct Wait {
 struct Deferred {
     kind: Kind,
     namespace: Name,
-    query: Box<str>,
     id: Option<u64>,
     json: Box<str>,
     attachments: Vec<Bytes>,
@@ -92,7 +95,6 @@ impl Deferred {
         Self {
             kind: packet.kind,
             namespace: packet.namespace.into(),
-            query: packet.query.into(),
             id: packet.id,
             json: packet.json.into(),
             attachments,
@@ -109,7 +111,7 @@ impl Deferred {
             kind: self.kind,
             attachments: self.attachments.len(),
             namespace: &self.namespace,
-            query: &self.query,
+            query: "", // which only a CONNECT has a use for, and none is kept
             id: self.id,
             json: &self.json,
             array: check_json(self.kind, &self.json)?,
@@ -157,6 +159,9 @@ impl Client {
         attachments: Vec<Bytes>,
     ) -> Result<Option<(Packet<'a>, Vec<Bytes>)>, Reason> {
         let waits = self.waits.as_deref_mut();
+        let kept = waits
+            .as_deref()
+            .map_or(0, |waits| waits.0.iter().map(|wait| wait.bytes).sum::<usize>());
         let is_held_up = |wait: &&mut Wait| *wait.namespace == *packet.namespace && wait.settled.is_some();
         let Some(wait) = waits.and_then(|waits| waits.0.iter_mut().find(is_held_up)) else {
             return Ok(Some((packet, attachments)));
@@ -176,8 +181,9 @@ impl Client {
             Kind::Event | Kind::Disconnect => {}
         }
         let deferred = Deferred::new(&packet, attachments);
-        let bytes = wait.bytes + deferred.bytes();
-        if packet.kind == Kind::Event && (wait.deferred.len() >= PACKETS_MAX || bytes > self.shared.payload_bytes_max) {
+        let bytes_max = self.shared.payload_bytes_max + BYTES_AT_LEAST; // one of any size, or many small ones
+        let is_too_much = wait.deferred.len() >= PACKETS_MAX || kept + deferred.bytes() > bytes_max;
+        if packet.kind == Kind::Event && is_too_much {
             self.shared.metrics.limited(Limit::WaitingEvents);
             self.shared.metrics.refused(Refusal::RateLimited);
             let message = "too many events while an earlier one is not done";
@@ -186,7 +192,7 @@ impl Client {
             self.send_answer(answer);
             return Ok(None);
         }
-        wait.bytes = bytes;
+        wait.bytes += deferred.bytes();
         wait.deferred.push_back(deferred);
         Ok(None)
     }

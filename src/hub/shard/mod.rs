@@ -355,8 +355,9 @@ impl State {
             .as_ref()
             .filter(|sender| sender.key.shard == shard);
         let except = except.map(|sender| sender.key.slot);
+        let overtaking_max = dirty.overtaking_max();
         let mut count = 0;
-        let mut push = |slot: u32, outbox: &Arc<Outbox>| {
+        let mut push = |slot: u32, outbox: &Arc<Outbox>, overtakes: bool| {
             if Some(slot) != except {
                 count += 1;
                 let packet = Arc::clone(&broadcast.packet);
@@ -365,14 +366,17 @@ impl State {
                 } else {
                     outbox.push(packet, tally)
                 };
-                if is_dirty {
+                if is_dirty || overtakes {
                     dirty.push(outbox);
                 }
             }
         };
         match &broadcast.target {
             Target::Namespace if broadcast.except.rooms.is_empty() => {
-                namespace.sockets.iter().for_each(|(slot, outbox)| push(*slot, outbox));
+                let overtakes = namespace.sockets.len() <= overtaking_max;
+                for (slot, outbox) in &namespace.sockets {
+                    push(*slot, outbox, overtakes);
+                }
             }
             Target::Rooms(rooms)
                 if let [room] = rooms.as_slice()
@@ -380,7 +384,10 @@ impl State {
                     && !namespace.private.contains_key(&**room) =>
             {
                 if let Some(members) = namespace.members(room) {
-                    members.iter().for_each(|(slot, outbox)| push(*slot, outbox));
+                    let overtakes = members.len() <= overtaking_max;
+                    for (slot, outbox) in members {
+                        push(*slot, outbox, overtakes);
+                    }
                 }
             }
             target => {
@@ -389,8 +396,10 @@ impl State {
                     target,
                     except: &broadcast.except.rooms,
                 };
-                for slot in self.select(&selection) {
-                    push(slot, &self.sockets[slot as usize].outbox);
+                let selected = self.select(&selection);
+                let overtakes = selected.len() <= overtaking_max;
+                for slot in selected {
+                    push(slot, &self.sockets[slot as usize].outbox, overtakes);
                 }
             }
         }

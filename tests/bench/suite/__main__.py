@@ -1,6 +1,7 @@
 """Measures parts of what RESULTS.md shows, or all of it, and writes that page. Run by tests/bench/run."""
 
 import argparse
+import signal
 import sys
 
 from suite import cluster, growth, machine, measured, programs, table
@@ -39,6 +40,7 @@ PARTS = {
 def main():
     arguments = parse()
     machine.raise_descriptor_limit()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # by which the servers are ended, too
     if arguments.short:
         from suite import short
 
@@ -52,6 +54,8 @@ def main():
         keeper = measured.Keeper(name)
         PARTS[name](keeper, arguments.rounds)
         measured.save({**measured.load(), name: keeper.part})
+    if not measured.load():
+        sys.exit("nothing was measured yet")
     report.write()
     if "table" in measured.load():
         readme.write(measured.load()["table"])

@@ -40,6 +40,8 @@ def shares(found, these, redis):
     publishes = found["publishes_per_second"] * found["seconds"]
     if not publishes:
         raise Failed("nothing was published")
+    if not found["received"]:
+        raise Failed("nothing arrived")
     of = {name: spent[server.pid] * 1e6 / publishes for name, server in zip("abcdefgh", these)}
     kept = {f"{name}_us_a_publish": micros for name, micros in of.items()}
     kept["redis_us_a_publish"] = spent[redis.pid] * 1e6 / publishes

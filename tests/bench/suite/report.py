@@ -25,7 +25,8 @@ HEAD = """\
 
 `tests/bench/run` measures all of this and writes this page; [README.md](README.md) says how to read it and to run parts of
 it. Figures are medians of all rounds, with the least and the most in brackets. Those of processor time are what to trust:
-they move by a few percent from run to run, rates and times by twenty. Compare only what was measured side by side.
+they move by ten percent or twenty from run to run, rates and times by more: ratios near one say that two are alike, and
+verdicts go by medians. Compare only what was measured side by side.
 """
 
 

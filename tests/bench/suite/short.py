@@ -35,7 +35,7 @@ CHECKS = (
     Check(
         "connect and stay",
         idle(3_000, hold="500ms"),
-        {"cpu_seconds_per_thousand": 4.0, "bytes_per_client_after_hold": 5.0},
+        {"cpu_seconds_per_thousand": 2.7, "bytes_per_client_after_hold": 5.0},
     ),
 )
 
