@@ -75,10 +75,9 @@ def _(found):
     everywhere, one = (
         found.where(members=where).medians("all_us_a_publish", by="nodes") for where in found.each("members")
     )
-    a_node = (everywhere[-1] - everywhere[0]) / (counts[-1] - counts[0])
     return (
-        f"Each further node with members adds {amount(a_node)} µs to a publish; {counts[-1]} nodes, "
-        f"of which one has members, spend {amount(one[-1])} µs, a single one {amount(one[0])} µs."
+        f"A publish to twelve members costs a single node {amount(everywhere[0])} µs, {counts[-1]} nodes that share them "
+        f"{amount(everywhere[-1])} µs in all, and {counts[-1]} nodes of which one has them all {amount(one[-1])} µs."
     )
 
 

@@ -214,8 +214,9 @@ def _(found):
     one, both = (found.median("deliveries_per_second", cores=where) for where in ("one core", "both cores"))
     busy, generator = (found.median(key, cores="both cores") for key in ("busy", "generator_busy"))
     return (
-        f"One room keeps {amount(busy)} cores busy where it may, and its members hear {amount(both)} deliveries "
-        f"a second instead of {amount(one)}; the generator needs {amount(generator)} of the two cores."
+        f"Where both may use both cores the gateway takes {amount(busy)} and the generator {amount(generator)} of them, and "
+        f"members hear {amount(both)} deliveries a second; on a core each {amount(one)}. More than its share of two cores "
+        f"a gateway beside its generator cannot show."
     )
 
 
