@@ -349,12 +349,9 @@ impl State {
         let Some(namespace) = self.namespaces.get(&broadcast.namespace) else {
             return 0;
         };
-        let except = broadcast
-            .except
-            .sender
-            .as_ref()
-            .filter(|sender| sender.key.shard == shard);
-        let except = except.map(|sender| sender.key.slot);
+        let sender = broadcast.except.sender.as_ref();
+        let sender = sender.filter(|sender| sender.key.shard == shard);
+        let except = sender.map(|sender| sender.key.slot);
         let overtaking_max = dirty.overtaking_max();
         let mut count = 0;
         let mut push = |slot: u32, outbox: &Arc<Outbox>, overtakes: bool| {
