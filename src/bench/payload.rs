@@ -143,16 +143,6 @@ mod tests {
     use crate::protocol::encoded::Encoded;
     use crate::protocol::payload::{PayloadForm, Reader, encode};
 
-    fn form(version: Version) -> PayloadForm {
-        PayloadForm {
-            version,
-            text_only: false,
-            binary_only: false,
-            double_utf8: false,
-            msgpack: false,
-        }
-    }
-
     fn texts(body: &[u8], is_binary: bool, version: Version) -> Result<Vec<String>, Failure> {
         let mut found = Vec::new();
         read(body, is_binary, version, |packet| {
@@ -216,7 +206,7 @@ mod tests {
             let text = packets.iter().map(|packet| Arc::new(Encoded::text(&[packet])));
             let with_bytes = Encoded::with_attachments(&["451-[]"], Box::new([Bytes::from(bytes.clone())]));
             for list in [text.clone().collect::<Vec<_>>(), text.chain([Arc::new(with_bytes)]).collect()] {
-                let payload = encode(&list, form(version));
+                let payload = encode(&list, PayloadForm::plain(version));
                 let found = texts(&payload.body, payload.binary, version).unwrap();
                 let expected: Vec<_> = list.iter().map(|packet| match version {
                     Version::V3 => packet.ascii_packet().to_owned(),
@@ -236,11 +226,11 @@ mod tests {
             }
             let mut reader = Reader::new(body.into(), false, version);
             for packet in &packets {
-                let found = reader.next(&mut form(version));
+                let found = reader.next(&mut PayloadForm::plain(version));
                 let expected = crate::protocol::engine::decode_text(packet, version);
                 prop_assert_eq!(found, Some(expected));
             }
-            prop_assert_eq!(reader.next(&mut form(version)), None);
+            prop_assert_eq!(reader.next(&mut PayloadForm::plain(version)), None);
         }
     }
 }

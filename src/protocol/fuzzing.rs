@@ -33,16 +33,6 @@ pub(crate) fn payload(data: &[u8]) {
     }
 }
 
-fn form(version: Version) -> PayloadForm {
-    PayloadForm {
-        version,
-        text_only: false,
-        binary_only: false,
-        double_utf8: false,
-        msgpack: false,
-    }
-}
-
 /// All packets of a body, up to the first that is none.
 pub(super) fn decode(body: &[u8], binary: bool, form: &mut PayloadForm) -> (Vec<Packet>, Result<(), PacketError>) {
     let mut reader = payload::Reader::new(Bytes::copy_from_slice(body), binary, form.version);
@@ -60,7 +50,7 @@ pub(super) fn decode(body: &[u8], binary: bool, form: &mut PayloadForm) -> (Vec<
 }
 
 fn payload_as(body: &[u8], version: Version, binary: bool) {
-    let (packets, result) = decode(body, binary, &mut form(version));
+    let (packets, result) = decode(body, binary, &mut PayloadForm::plain(version));
     assert!(packets.len() <= body.len() + 1, "a packet takes bytes");
     if result.is_err() {
         return;
@@ -94,7 +84,7 @@ fn payload_as(body: &[u8], version: Version, binary: bool) {
     if packets.is_empty() {
         return; // there is no payload of nothing but v3's `0:`
     }
-    let (again, result) = decode(&written, binary, &mut form(version));
+    let (again, result) = decode(&written, binary, &mut PayloadForm::plain(version));
     assert_eq!((again, result), (packets.clone(), Ok(())), "{written:?}");
     for packet in &packets {
         if let Packet::Message(Message::Text(text)) = packet {
@@ -130,17 +120,20 @@ fn answers(text: &str) {
     }
     let event = socket::event(packet.namespace, &[packet.json], Box::default());
     if !packet.namespace.contains('\u{1e}') {
-        let answer = payload::encode(&[Arc::clone(&event), Arc::clone(&event)], form(Version::V4));
+        let answer = payload::encode(
+            &[Arc::clone(&event), Arc::clone(&event)],
+            PayloadForm::plain(Version::V4),
+        );
         let message = Packet::Message(Message::Text(event.packet()[1..].to_owned()));
-        let (read, result) = decode(&answer.body, answer.binary, &mut form(Version::V4));
+        let (read, result) = decode(&answer.body, answer.binary, &mut PayloadForm::plain(Version::V4));
         assert_eq!((read, result), (vec![message.clone(), message], Ok(())));
     }
-    let answer = payload::encode(&[event], form(Version::V3));
+    let answer = payload::encode(&[event], PayloadForm::plain(Version::V3));
     assert!(
         answer.binary || answer.body.is_ascii(),
         "clients 1.x and 2.x read only ASCII alike"
     );
-    let (read, result) = decode(&answer.body, answer.binary, &mut form(Version::V3));
+    let (read, result) = decode(&answer.body, answer.binary, &mut PayloadForm::plain(Version::V3));
     let Ok([Packet::Message(Message::Text(read))]) = result.map(|()| &read[..]) else {
         panic!("{:?} is not one message", answer.body);
     };

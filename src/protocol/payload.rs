@@ -38,6 +38,20 @@ pub struct PayloadForm {
     pub msgpack: bool,
 }
 
+#[cfg(any(test, fuzzing))]
+impl PayloadForm {
+    /// That of a client that asks for nothing.
+    pub(crate) fn plain(version: Version) -> Self {
+        Self {
+            version,
+            text_only: false,
+            binary_only: false,
+            double_utf8: false,
+            msgpack: false,
+        }
+    }
+}
+
 /// The body of an answer and whether it is binary.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Payload {
@@ -200,16 +214,6 @@ mod tests {
     use super::super::fuzzing::decode;
     use super::*;
 
-    fn form(version: Version) -> PayloadForm {
-        PayloadForm {
-            version,
-            text_only: false,
-            binary_only: false,
-            double_utf8: false,
-            msgpack: false,
-        }
-    }
-
     #[test]
     fn v4_packets_are_separated_by_one_byte() {
         let packets = [
@@ -220,9 +224,9 @@ mod tests {
                 Box::new([Bytes::from_static(&[1, 2, 3, 4])]),
             )),
         ];
-        let payload = encode(&packets, form(Version::V4));
+        let payload = encode(&packets, PayloadForm::plain(Version::V4));
         assert_eq!(payload.body, b"4hello\x1e2\x1e451-[]\x1ebAQIDBA==");
-        let (packets, result) = decode(&payload.body, false, &mut form(Version::V4));
+        let (packets, result) = decode(&payload.body, false, &mut PayloadForm::plain(Version::V4));
         assert_eq!(result, Ok(()));
         assert_eq!(packets.len(), 4);
     }
@@ -232,7 +236,7 @@ mod tests {
         let packets = [Arc::new(Encoded::text(&["2"])), Arc::new(Encoded::text(&["41"]))];
         let form = PayloadForm {
             msgpack: true,
-            ..form(Version::V4)
+            ..PayloadForm::plain(Version::V4)
         };
         let message = STANDARD.encode(b"\x82\xa4type\x01\xa3nsp\xa1/");
         assert_eq!(encode(&packets, form).body, format!("2\x1eb{message}").into_bytes());
@@ -257,7 +261,7 @@ mod tests {
             let form = PayloadForm {
                 text_only,
                 binary_only,
-                ..form(Version::V3)
+                ..PayloadForm::plain(Version::V3)
             };
             assert_eq!(encode(packets, form).binary, expected);
         }
@@ -265,11 +269,14 @@ mod tests {
 
     #[test]
     fn packets_before_a_bad_one_are_delivered() {
-        let (packets, result) = decode(b"4a\x1e4b\x1ex\x1e4c", false, &mut form(Version::V4));
+        let (packets, result) = decode(b"4a\x1e4b\x1ex\x1e4c", false, &mut PayloadForm::plain(Version::V4));
         assert_eq!(packets.len(), 2);
         assert_eq!(result, Err(PacketError));
         for body in [b"".as_slice(), b"\x1e", b"4a\x1e", b"4\xff"] {
-            assert!(decode(body, false, &mut form(Version::V4)).1.is_err(), "{body:?}");
+            assert!(
+                decode(body, false, &mut PayloadForm::plain(Version::V4)).1.is_err(),
+                "{body:?}"
+            );
         }
     }
 
@@ -354,7 +361,7 @@ mod tests {
         #[test]
         fn no_input_makes_a_decoder_fail_badly(body in prop::collection::vec(any::<u8>(), 0..200), binary: bool) {
             for version in [Version::V3, Version::V4] {
-                let (packets, _) = decode(&body, binary, &mut form(version));
+                let (packets, _) = decode(&body, binary, &mut PayloadForm::plain(version));
                 prop_assert!(packets.len() <= body.len() + 1);
             }
             let _ = unwrap_jsonp(&body);
