@@ -4,8 +4,8 @@
 //! client does touches one lock. Nothing here awaits while a lock is held, and no caller's code runs under one.
 //!
 //! ```text
-//! broadcast ─▶ sequencer ─▶ queue of each shard ─▶ delivery loop: fill outboxes under the lock,
-//!             (one order)                          then write each dirty socket once, without it
+//! broadcast ─▶ sequencer ─▶ queue of each shard with ─▶ delivery loop: fill outboxes under the lock,
+//!             (one order)   somebody in the target      then write each dirty socket once, without it
 //! ```
 
 mod acks;
@@ -13,6 +13,7 @@ mod delivery;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod listing;
+mod occupancy;
 mod shard;
 mod target;
 
@@ -35,6 +36,7 @@ use crate::protocol::encoded::Encoded;
 use crate::protocol::ids::SocketId;
 use crate::protocol::socket;
 use delivery::Queued;
+use occupancy::{Occupancy, Presence, SHARDS_MAX};
 use shard::Shard;
 pub use target::Selection;
 
@@ -45,8 +47,9 @@ pub type Name = Arc<str>;
 #[derive(Debug)]
 pub struct Hub {
     shards: Box<[Arc<Shard>]>,
-    /// Held while a broadcast enters all queues, so that all loops see all broadcasts in one order.
+    /// Held while a broadcast enters its queues, so that all loops see all broadcasts in one order.
     queues: Mutex<Box<[mpsc::UnboundedSender<Arc<Queued>>]>>,
+    occupancy: Arc<Occupancy>,
     /// What may wait in the queues of what this node publishes; who finds them full waits.
     room: Arc<Semaphore>,
     /// The same for what comes from other nodes, which waits for nobody and must not find all taken by our own.
@@ -88,9 +91,14 @@ pub struct SocketKey {
 }
 
 impl Hub {
-    /// An empty hub with this many delivery loops, and the tasks that run them. They end when the hub is dropped.
+    /// An empty hub with this many delivery loops, 64 at most, and the tasks that run them. They end when the hub is
+    /// dropped.
     pub fn new(loops: usize, metrics: Arc<Metrics>) -> (Arc<Self>, Vec<JoinHandle<()>>) {
-        let shards: Box<[_]> = (0..loops.max(1)).map(|_| Arc::new(Shard::default())).collect();
+        let loops = loops.clamp(1, SHARDS_MAX);
+        let occupancy = Arc::new(Occupancy::new(loops));
+        let shards: Box<[_]> = (0..loops)
+            .map(|index| Arc::new(Shard::new(Presence::new(Arc::clone(&occupancy), index))))
+            .collect();
         let (queues, tasks) = shards
             .iter()
             .enumerate()
@@ -103,6 +111,7 @@ impl Hub {
         let hub = Self {
             shards,
             queues: Mutex::new(queues.into()),
+            occupancy,
             room: Arc::new(Semaphore::new(UNITS_MAX as usize)),
             foreign_room: Arc::new(Semaphore::new(UNITS_MAX as usize)),
             next: AtomicUsize::new(0),
@@ -327,8 +336,14 @@ impl Hub {
     }
 
     fn enqueue(&self, queued: &Arc<Queued>) {
-        for queue in &**self.queues.lock() {
-            let _ = queue.send(Arc::clone(queued)); // a loop ends with the hub alone
+        let queues = self.queues.lock();
+        // Behind the lock, so that nobody who joins meanwhile gets the first of two broadcasts without the second.
+        let shards = match &**queued {
+            Queued::Broadcast { broadcast, .. } => self.occupancy.of(&broadcast.namespace, &broadcast.target),
+            Queued::Mark { .. } => self.occupancy.all(),
+        };
+        for shard in shards {
+            let _ = queues[shard].send(Arc::clone(queued)); // a loop ends with the hub alone
         }
     }
 

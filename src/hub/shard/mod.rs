@@ -22,6 +22,7 @@ pub use listing::{Listed, Wanted};
 pub use others::{Described, Facts, Kick, MovedSocket};
 
 use super::delivery::Dirty;
+use super::occupancy::Presence;
 use super::target::{Broadcast, Selection, Target};
 use super::{Name, ShardId};
 use crate::engine::Outbox;
@@ -95,13 +96,15 @@ pub struct Moved {
     pub changed: Vec<Name>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Shard(Mutex<State>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct State {
     sockets: Slab<Socket>,
     namespaces: HashMap<Name, Namespace, RandomState>,
+    /// What broadcasts know of these.
+    presence: Presence,
     /// Number of the last union of rooms; sockets remember the last one that they were found in.
     union: u64,
 }
@@ -122,14 +125,29 @@ struct Socket {
 }
 
 impl Shard {
+    pub(super) fn new(presence: Presence) -> Self {
+        Self(Mutex::new(State {
+            sockets: Slab::new(),
+            namespaces: HashMap::default(),
+            presence,
+            union: 0,
+        }))
+    }
+
     pub(super) fn add(&self, new: NewSocket<'_>, connect: Arc<Encoded>, tally: &mut Tally) -> u32 {
         let mut state = self.0.lock();
         let state = &mut *state;
+        let entry = state.sockets.vacant_entry();
+        let slot = entry.key() as u32;
         let namespace = match state.namespaces.get_mut(new.namespace) {
             Some(namespace) => namespace,
-            None => state.namespaces.entry(Arc::clone(new.namespace)).or_default(),
+            None => {
+                let name = Arc::clone(new.namespace);
+                state.namespaces.entry(name).or_insert_with_key(Namespace::new)
+            }
         };
-        let slot = state.sockets.insert(Socket {
+        namespace.add(slot, &new, &mut state.presence);
+        entry.insert(Socket {
             outbox: Arc::clone(new.outbox),
             namespace: Arc::clone(new.namespace),
             id: new.id.clone(),
@@ -141,15 +159,7 @@ impl Shard {
             source: new.source,
             data: new.data,
             facts: new.facts,
-        }) as u32;
-        for id in std::iter::once(new.id).chain(new.alias) {
-            namespace.private.insert(id.clone(), slot);
-        }
-        if let Some(user) = new.user {
-            let sockets = namespace.users.entry(Arc::clone(user)).or_default();
-            sockets.insert(slot, Arc::clone(new.outbox));
-        }
-        namespace.sockets.insert(slot, Arc::clone(new.outbox));
+        });
         // The client's own task flushes; a flush here would write under the lock.
         let _ = new.outbox.push(connect, tally);
         state.enter(slot, new.rooms);
@@ -165,21 +175,7 @@ impl Shard {
         let Some(namespace) = state.namespaces.get_mut(&socket.namespace) else {
             return (Some(socket.id), Vec::new());
         };
-        for room in &socket.rooms {
-            namespace.leave(slot, room);
-        }
-        for id in std::iter::once(&socket.id).chain(&socket.alias) {
-            namespace.private.remove(id);
-        }
-        if let Some(user) = &socket.user
-            && let Some(sockets) = namespace.users.get_mut(user)
-        {
-            sockets.swap_remove(&slot);
-            if sockets.is_empty() {
-                namespace.users.remove(user);
-            }
-        }
-        namespace.sockets.swap_remove(&slot);
+        namespace.remove(slot, &socket, &mut state.presence);
         if namespace.sockets.is_empty() {
             state.namespaces.remove(&socket.namespace);
         }
@@ -286,7 +282,7 @@ impl Shard {
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         let state = self.0.lock();
-        state.sockets.is_empty() && state.namespaces.is_empty()
+        state.sockets.is_empty() && state.namespaces.is_empty() && state.presence.is_empty()
     }
 
     /// Puts the packets of `broadcasts` into their members' outboxes. Those that must be flushed come into `dirty`;
@@ -315,7 +311,7 @@ impl State {
             entered.extend(
                 rooms
                     .iter()
-                    .filter_map(|room| namespace.join(slot, room, &socket.outbox)),
+                    .filter_map(|room| namespace.join(slot, room, &socket.outbox, &mut self.presence)),
             );
             socket.rooms.extend(entered.iter().cloned());
         }
@@ -329,7 +325,7 @@ impl State {
             && let Some(namespace) = self.namespaces.get_mut(&socket.namespace)
         {
             for room in rooms {
-                if namespace.leave(slot, room)
+                if namespace.leave(slot, room, &mut self.presence)
                     && let Some(at) = socket.rooms.iter().position(|name| **name == **room)
                 {
                     left.push(socket.rooms.remove(at)); // keeps the order in which they were joined

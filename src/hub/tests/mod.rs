@@ -1,6 +1,7 @@
 //! The hub with real outboxes: who gets what, once, and in which order.
 
 mod finding;
+mod occupancy;
 
 use std::collections::HashMap;
 use std::future::Future as _;
@@ -270,38 +271,6 @@ async fn a_socket_joins_all_rooms_or_none() {
         Ok(4)
     );
     assert_eq!(all.hub.join(full.key, &names(&["e"]), 3), Err(5));
-}
-
-#[tokio::test]
-async fn what_is_empty_is_forgotten() {
-    let all = Fixture::new(4);
-    let members: Vec<_> = (0..16)
-        .map(|number| all.member(&format!("/{}", number % 8), &["a", "b"]))
-        .collect();
-    assert_eq!((all.hub.sockets(), all.hub.rooms()), (16, 16));
-    for member in &members {
-        all.hub.leave(member.key, &names(&["a"]));
-    }
-    assert_eq!(all.hub.rooms(), 8);
-    for member in &members {
-        all.hub.remove(member.key);
-    }
-    assert_eq!((all.hub.sockets(), all.hub.rooms()), (0, 0));
-    assert!(
-        all.hub.shards.iter().all(|shard| shard.is_empty()),
-        "no namespace is left"
-    );
-}
-
-#[tokio::test]
-async fn a_room_counts_once_whatever_its_shards() {
-    let all = Fixture::new(4);
-    for _ in 0..8 {
-        all.member("/", &["a"]);
-    }
-    all.member("/", &["b"]);
-    all.member("/other", &["a"]);
-    assert_eq!(all.hub.rooms(), 3);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

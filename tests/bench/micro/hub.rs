@@ -70,6 +70,27 @@ pub(crate) fn cases() -> Vec<Case> {
         ),
     ];
     cases.extend(broadcasts());
+    cases.extend([1, 2].map(|loops| {
+        Case::prepared(
+            format!("hub/4 broadcasts to a room of 4,000 WebSockets, on {loops} threads"),
+            move || {
+                (
+                    World::on_threads(loops).with_websockets(4_000, &["lobby"]),
+                    event(MESSAGE),
+                )
+            },
+            |(world, _)| world.drain(),
+            |(world, packet)| world.deliver_on_threads((0..4).map(|_| world.broadcast(&["lobby"], &[], packet))),
+        )
+    }));
+    cases.extend([1, 8, 64].map(|loops| {
+        Case::prepared(
+            format!("hub/broadcast to a room of 1, with {loops} delivery loops"),
+            move || (World::of(loops).with(1, &["lobby"], None), event(MESSAGE)),
+            |(world, _)| world.drain(),
+            |(world, packet)| world.deliver_alone(world.broadcast(&["lobby"], &[], packet)),
+        )
+    }));
     cases
 }
 

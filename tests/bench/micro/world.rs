@@ -5,7 +5,7 @@
 use std::io::Read as _;
 use std::os::unix::net::UnixStream as Peer;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use compact_str::CompactString;
 use roomcast::engine::Outbox;
@@ -18,7 +18,10 @@ use roomcast::protocol::ids::{IdGenerator, SocketId};
 use roomcast::stream::Stream;
 use tokio::runtime::Runtime;
 
-/// A hub with one delivery loop, and who is in it.
+/// Between two looks at what others do: short beside a thousand writes, and seldom enough to leave them the cores.
+const LOOK: Duration = Duration::from_micros(50);
+
+/// A hub and who is in it.
 pub(crate) struct World {
     pub(crate) runtime: Runtime,
     pub(crate) hub: Arc<Hub>,
@@ -100,11 +103,28 @@ impl Attached {
 }
 
 impl World {
-    /// One in which nobody is.
+    /// One with one delivery loop, in which nobody is.
     pub(crate) fn new() -> Self {
-        let runtime = runtime();
+        Self::of(1)
+    }
+
+    /// One with so many, as on a machine of so many cores.
+    pub(crate) fn of(loops: usize) -> Self {
+        Self::on(runtime(), loops)
+    }
+
+    /// One with so many, on a thread each.
+    pub(crate) fn on_threads(loops: usize) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(loops)
+            .enable_all()
+            .build();
+        Self::on(runtime.expect("a runtime"), loops)
+    }
+
+    fn on(runtime: Runtime, loops: usize) -> Self {
         let metrics = Arc::new(Metrics::new(&["/"]).expect("names that metrics may have"));
-        let hub = runtime.block_on(async { Hub::new(1, metrics).0 }); // its loop ends with the runtime
+        let hub = runtime.block_on(async { Hub::new(loops, metrics).0 }); // its loops end with the runtime
         Self {
             runtime,
             hub,
@@ -198,6 +218,30 @@ impl World {
             }
             self.hub.caught_up().await;
             tokio::task::yield_now().await; // flushing comes behind what `caught_up` waits for
+        });
+    }
+
+    /// Sends these and looks from outside how far the loops' threads are.
+    pub(crate) fn deliver_on_threads(&self, broadcasts: impl IntoIterator<Item = Broadcast>) {
+        for broadcast in broadcasts {
+            let reservation = self.hub.try_reserve(&broadcast).expect("room");
+            self.hub.broadcast(broadcast, reservation, Origin::Client);
+        }
+        self.runtime.block_on(self.hub.caught_up());
+        while self.members.iter().any(|member| member.outbox.bytes() > 0) {
+            std::thread::sleep(LOOK);
+        }
+    }
+
+    /// Sends this and lets those loops run that have something to do: waiting for all would wake all.
+    pub(crate) fn deliver_alone(&self, broadcast: Broadcast) {
+        self.runtime.block_on(async {
+            let reservation = self.hub.try_reserve(&broadcast).expect("room");
+            self.hub.broadcast(broadcast, reservation, Origin::Client);
+            while self.members.iter().all(|member| member.outbox.bytes() == 0) {
+                tokio::task::yield_now().await;
+            }
+            tokio::task::yield_now().await;
         });
     }
 }
