@@ -5,12 +5,14 @@ use std::future::Future;
 use std::rc::Rc;
 use std::time::Instant;
 
-use tokio::task::spawn_local;
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, spawn_local};
 
 use super::client::Client;
 use super::progress::Pace;
 use super::run::{Role, Run};
 use super::summary::grouped;
+use super::trouble::Trouble;
 
 /// Attempts after which nothing is tried any more where none succeeded.
 const TRIES_MIN: usize = 16;
@@ -46,6 +48,62 @@ pub(super) async fn open(
         each(index, client);
     }
     start.elapsed().as_secs_f64()
+}
+
+/// Clients that answer heartbeats while others connect.
+pub(super) struct Lounge {
+    run: Rc<Run>,
+    clients: Vec<JoinHandle<Option<(usize, Client)>>>,
+    /// Dropped when they are wanted.
+    closed: watch::Sender<()>,
+}
+
+impl Lounge {
+    pub(super) fn new(run: &Rc<Run>) -> Self {
+        Self {
+            run: Rc::clone(run),
+            clients: Vec::new(),
+            closed: watch::Sender::new(()),
+        }
+    }
+
+    pub(super) fn add(&mut self, index: usize, client: Client) {
+        let waited = wait(Rc::clone(&self.run), index, client, self.closed.subscribe());
+        self.clients.push(spawn_local(waited));
+    }
+
+    /// Those who are still connected.
+    ///
+    /// # Errors
+    /// When nobody is.
+    pub(super) async fn close(self) -> Result<Vec<(usize, Client)>, Trouble> {
+        drop(self.closed);
+        let mut clients = Vec::with_capacity(self.clients.len());
+        for client in self.clients {
+            clients.extend(client.await.ok().flatten()); // one that panicked is none
+        }
+        if clients.is_empty() && self.run.connected.get() > 0 {
+            return Err(self.run.nobody_stayed());
+        }
+        Ok(clients)
+    }
+}
+
+async fn wait(
+    run: Rc<Run>,
+    index: usize,
+    mut client: Client,
+    mut closed: watch::Receiver<()>,
+) -> Option<(usize, Client)> {
+    loop {
+        tokio::select! {
+            _ = closed.changed() => return Some((index, client)),
+            heard = client.messages(|_, _| {}) => if let Err(failure) = heard {
+                run.closed(&failure);
+                return None;
+            },
+        }
+    }
 }
 
 /// Tells how many of `count` are connected.

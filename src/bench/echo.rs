@@ -8,7 +8,7 @@ use tokio::task::spawn_local;
 use tokio::time::timeout;
 
 use super::client::Client;
-use super::crowd;
+use super::crowd::{self, Lounge};
 use super::failure::Failure;
 use super::measure::{drain, measure};
 use super::progress::Pace;
@@ -38,19 +38,22 @@ pub(super) async fn echo(run: &Rc<Run>, clients: usize, window: usize, event: &s
         .to_string()
         .into();
     let before = run.server();
-    let mut open = Vec::new();
+    let mut lounge = Lounge::new(run);
     crowd::tell(run, clients);
-    let connect_seconds = crowd::open(run, 0, clients, Role::Client, |_, client| open.push(client)).await;
+    let connect_seconds = crowd::open(run, 0, clients, Role::Client, |index, client| lounge.add(index, client)).await;
     let connect_cpu = run.server().cpu_since(&before);
     run.check_connected()?;
-    try_first(run, open.first_mut(), event, &json).await?;
+    let mut open = lounge.close().await?;
+    if let Some((_, first)) = open.first_mut() {
+        try_first(run, first, event, &json).await?;
+    }
     let books = Rc::new(Books {
         said: Cell::new(0),
         answered: Cell::new(0),
         out_of_order: Cell::new(0),
         times: Times::new(),
     });
-    for client in open {
+    for (_, client) in open {
         let (run, books, json, event) = (Rc::clone(run), Rc::clone(&books), Rc::clone(&json), event.to_owned());
         spawn_local(async move {
             let need = Need::Echo(&event);
@@ -82,10 +85,9 @@ pub(super) async fn echo(run: &Rc<Run>, clients: usize, window: usize, event: &s
 }
 
 /// Says one event, to see whether it is answered.
-async fn try_first(run: &Rc<Run>, client: Option<&mut Client>, event: &str, json: &str) -> Result<(), Trouble> {
+async fn try_first(run: &Rc<Run>, client: &mut Client, event: &str, json: &str) -> Result<(), Trouble> {
     let talk = &run.manner.talk;
     let (need, namespace) = (Need::Echo(event), talk.namespace());
-    let Some(client) = client else { return Ok(()) };
     talk.event(client.out(), 0, json);
     let answer = client.until(|message| match talk.hear(message) {
         Heard::Ack { id: 0, refusal } => Some(refusal),

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::books::Books;
 use super::client::Client;
-use super::crowd;
+use super::crowd::{self, Lounge};
 use super::measure::{drain, measure};
 use super::plan::Fanout;
 use super::progress::Pace;
@@ -55,10 +55,10 @@ pub(super) async fn fanout(run: &Rc<Run>, plan: Fanout) -> Result<Report, Troubl
     });
     let plan = &hall.plan;
     let before = run.server();
-    let (mut clients, mut stalled) = (Vec::new(), Vec::new());
+    let (mut lounge, mut stalled) = (Lounge::new(run), Vec::new());
     crowd::tell(run, plan.clients + plan.stalled);
     let mut connect_seconds = crowd::open(run, 0, plan.clients, Role::Client, |index, client| {
-        clients.push((index, client));
+        lounge.add(index, client);
     })
     .await;
     run.check_connected()?;
@@ -71,7 +71,7 @@ pub(super) async fn fanout(run: &Rc<Run>, plan: Fanout) -> Result<Report, Troubl
     let joining = Instant::now();
     tell_joins(&hall);
     let stalled = subscriber::join_all(&hall, stalled, false).await?;
-    let clients = subscriber::join_all(&hall, clients, true).await?;
+    let clients = subscriber::join_all(&hall, lounge.close().await?, true).await?;
     let (join_seconds, joined) = (joining.elapsed().as_secs_f64(), run.server());
     for (index, client) in clients {
         spawn_local(listen(Rc::clone(&hall), index, client));

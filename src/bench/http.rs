@@ -48,6 +48,9 @@ pub(super) fn answer(input: &[u8]) -> Result<Option<(Answer<'_>, usize)>, Failur
         Length::Bytes(length) => rest.get(..length).map(|body| (Cow::Borrowed(body), length)),
         Length::Chunked => chunks(rest)?.map(|(body, used)| (Cow::Owned(body), used)),
     };
+    if body.is_none() && rest.len() > BODY_BYTES_MAX + HEAD_BYTES_MAX {
+        return Err(Failure::Protocol("an answer is too long")); // whatever its chunks say
+    }
     Ok(body.map(|(body, used)| {
         answer.body = body;
         (answer, end + 4 + used)

@@ -170,12 +170,13 @@ impl Run {
 
     /// Waits, but not longer than the run goes on.
     pub(super) async fn pause(&self, time: Duration) {
-        let deadline = tokio::time::Instant::now() + time;
+        let _ = tokio::time::timeout(time, self.ended()).await; // either is the end of it
+    }
+
+    /// Waits until the run is to end early.
+    async fn ended(&self) {
         while !self.is_ended() {
-            tokio::select! {
-                () = tokio::time::sleep_until(deadline) => return,
-                () = self.changed.notified() => {}
-            }
+            self.changed.notified().await;
         }
     }
 
@@ -192,7 +193,11 @@ impl Run {
             receive_bytes: (role == Role::Stalled).then_some(STALLED_RECEIVE_BYTES),
         };
         let start = self.now();
-        match Client::open(&self.manner, way).await {
+        let opened = tokio::select! {
+            opened = Client::open(&self.manner, way) => opened,
+            () = self.ended() => return None,
+        };
+        match opened {
             Ok(client) => {
                 self.connects.add(self.now() - start);
                 self.connected.set(self.connected.get() + 1);
@@ -236,17 +241,18 @@ impl Run {
         if self.connected.get() > 0 {
             return Ok(());
         }
-        let failed = self.failed.borrow();
-        let reasons: Vec<_> = failed
-            .iter()
-            .map(|(reason, count)| format!("{reason} ({count})"))
-            .collect();
-        let (urls, reasons) = (self.plan.urls.join(", "), reasons.join(", "));
+        let (urls, reasons) = (self.plan.urls.join(", "), listed(&self.failed.borrow()));
         Err(Trouble::Unavailable(if reasons.is_empty() {
             format!("nothing connected to {urls} before the end")
         } else {
             format!("nothing connected to {urls}: {reasons}")
         }))
+    }
+
+    /// All who connected are gone before anything was measured.
+    pub(super) fn nobody_stayed(&self) -> Trouble {
+        let reasons = listed(&self.closed.borrow());
+        Trouble::Unavailable(format!("every connection ended before all were made: {reasons}"))
     }
 
     /// What the server's processes have used up to now.
@@ -303,6 +309,12 @@ impl Run {
             resident_bytes: after.resident_bytes(),
         }
     }
+}
+
+/// Reasons, with how often each came up.
+fn listed(counts: &Counts) -> String {
+    let counts = counts.iter().map(|(reason, count)| format!("{reason} ({count})"));
+    counts.collect::<Vec<_>>().join(", ")
 }
 
 async fn resolve(urls: &[String]) -> Result<Vec<Rc<Target>>, Trouble> {
