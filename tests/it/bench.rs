@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -317,7 +317,7 @@ async fn people_see_how_it_goes_and_a_summary() {
 async fn tls(gateway: SocketAddr) -> SocketAddr {
     let key = |name: &str| format!("{}/tests/keys/tls.{name}.pem", env!("CARGO_MANIFEST_DIR"));
     let chain = vec![CertificateDer::from_pem_file(key("cert")).unwrap()];
-    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
