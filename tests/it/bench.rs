@@ -286,6 +286,27 @@ async fn an_interrupted_run_prints_what_there_is() {
     assert_eq!([&report["connected"], &report["lost"]], [3, 0]);
 }
 
+/// One of two servers takes connections and says nothing.
+#[tokio::test]
+async fn who_is_connected_answers_heartbeats_and_an_end_waits_for_nobody_else() {
+    let gateway = TestGateway::start(&format!("engine.ping_interval = \"1s\"\n{ECHO}")).await;
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let urls = [gateway.address, silent.local_addr().unwrap()].map(|address| format!("--url http://{address}"));
+    let words = format!("echo --clients 2 --parallel 1 --json --quiet {}", urls.join(" "));
+    let mut command = command(&words);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let _hanging = within(silent.accept()).await.unwrap();
+    gateway
+        .reaches("roomcast_packets_received_total{type=\"pong\"}", 2.0)
+        .await;
+    let id = child.id().unwrap().to_string();
+    let killed = within(Command::new("kill").args(["-INT", &id]).status()).await.unwrap();
+    assert!(killed.success());
+    let report = report(&within(child.wait_with_output()).await.unwrap());
+    assert_eq!(report["connected"], 1);
+    assert_eq!([&report["failed"], &report["closed"]], [&json!({}); 2]);
+}
+
 #[tokio::test]
 async fn people_see_how_it_goes_and_a_summary() {
     let gateway = TestGateway::start(ECHO).await;
