@@ -216,7 +216,8 @@ def _(found):
     return (
         f"Where both may use both cores the gateway takes {amount(busy)} and the generator {amount(generator)} of them, and "
         f"members hear {amount(both)} deliveries a second; on a core each {amount(one)}. More than its share of two cores "
-        f"a gateway beside its generator cannot show."
+        f"a gateway beside its generator cannot show; `tests/bench/run micro 'on . threads'` has its delivery loops alone, on one "
+        f"thread and on two."
     )
 
 
