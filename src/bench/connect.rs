@@ -8,11 +8,15 @@ use tokio::task::spawn_local;
 
 use super::client::Client;
 use super::crowd;
+use super::failure::Failure;
+use super::message::Message;
+use super::outgoing::Outgoing;
 use super::process::Reading;
 use super::progress::Pace;
 use super::report::{Report, Server, rounded};
 use super::run::{Role, Run, Stage};
 use super::summary::grouped;
+use super::talk::Heard;
 use super::trouble::Trouble;
 
 /// The first clients, whose memory is not counted: they pay for code and tables that all the others use, too.
@@ -66,9 +70,14 @@ pub(super) async fn stay(run: &Rc<Run>, clients: usize, hold: Duration) -> Resul
 
 /// Answers heartbeats until the connection ends.
 async fn keep(run: Rc<Run>, mut client: Client) {
+    let mut is_out = false;
     let ended = loop {
-        if let Err(failure) = client.messages(|_, _| {}).await {
-            break failure;
+        let hear =
+            |message: Message<'_>, _: &mut Outgoing| is_out |= run.manner.talk.hear(message) == Heard::Disconnected;
+        match client.messages(hear).await {
+            Err(failure) => break failure,
+            Ok(()) if is_out => break Failure::Disconnected,
+            Ok(()) => {}
         }
     };
     run.closed(&ended);

@@ -9,9 +9,11 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_local};
 
 use super::client::Client;
+use super::failure::Failure;
 use super::progress::Pace;
 use super::run::{Role, Run};
 use super::summary::grouped;
+use super::talk::Heard;
 use super::trouble::Trouble;
 
 /// Attempts after which nothing is tried any more where none succeeded.
@@ -95,15 +97,22 @@ async fn wait(
     mut client: Client,
     mut closed: watch::Receiver<()>,
 ) -> Option<(usize, Client)> {
-    loop {
+    let ended = loop {
+        let mut is_out = false;
         tokio::select! {
             _ = closed.changed() => return Some((index, client)),
-            heard = client.messages(|_, _| {}) => if let Err(failure) = heard {
-                run.closed(&failure);
-                return None;
-            },
+            heard = client.messages(|message, _| is_out |= run.manner.talk.hear(message) == Heard::Disconnected) => {
+                if let Err(failure) = heard {
+                    break failure;
+                }
+            }
         }
-    }
+        if is_out {
+            break Failure::Disconnected;
+        }
+    };
+    run.closed(&ended);
+    None
 }
 
 /// Tells how many of `count` are connected.

@@ -61,7 +61,7 @@ pub(super) async fn start_all(hall: &Rc<Hall>) -> Result<(), Trouble> {
         ready.push((publisher, client));
     }
     hall.run.trouble()?;
-    if ready.is_empty() {
+    if ready.is_empty() && !hall.run.is_ended() {
         let urls = hall.run.plan.publish_urls.join(", ");
         let failed = hall.run.counts().0.keys().cloned().collect::<Vec<_>>().join(", ");
         return Err(Trouble::Unavailable(format!(
