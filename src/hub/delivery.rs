@@ -43,7 +43,10 @@ const SMALL_WRITES_PER_TURN: usize = 192;
 /// A broadcast that makes at most so many sockets dirty is one to a small room.
 const SMALL_MAX: usize = 128;
 
-/// What stands in the queues.
+/// What stands in the queues, with its number.
+pub(super) type Numbered = (u64, Arc<Queued>);
+
+/// What enters them.
 #[derive(Debug)]
 pub(super) enum Queued {
     /// A broadcast; its room there is free again when the last loop is done with it.
@@ -117,7 +120,7 @@ impl Dirty {
 pub(super) async fn deliver(
     id: ShardId,
     shard: Arc<Shard>,
-    mut queue: mpsc::UnboundedReceiver<Arc<Queued>>,
+    mut queue: mpsc::UnboundedReceiver<Numbered>,
     metrics: Arc<Metrics>,
 ) {
     let (mut batch, mut dirty) = (Vec::with_capacity(BATCH_MAX), Dirty::default());
@@ -126,7 +129,9 @@ pub(super) async fn deliver(
         let (mut ahead, mut deliveries) = (0, 0);
         loop {
             ahead += batch.len();
-            let broadcasts = batch.iter().filter_map(|queued: &Arc<Queued>| queued.broadcast());
+            let broadcasts = batch
+                .iter()
+                .filter_map(|(number, queued): &Numbered| Some((*number, queued.broadcast()?)));
             deliveries += shard.fill(id, broadcasts, &mut dirty, &mut tally);
             batch.clear();
             dirty.flush_turn(&mut tally);

@@ -1,6 +1,6 @@
 //! Who is here, in which rooms, and how a broadcast reaches them.
 //!
-//! The only mutable state that clients share. Its tables are split by session, one part a core, so that everything one
+//! The only mutable state that clients share. Its tables are split by session, one part a core (64 at most), so that everything one
 //! client does touches one lock. Nothing here awaits while a lock is held, and no caller's code runs under one.
 //!
 //! ```text
@@ -35,7 +35,7 @@ use crate::metrics::{Metrics, Origin, Tally};
 use crate::protocol::encoded::Encoded;
 use crate::protocol::ids::SocketId;
 use crate::protocol::socket;
-use delivery::Queued;
+use delivery::{Numbered, Queued};
 use occupancy::{Occupancy, Presence, SHARDS_MAX};
 use shard::Shard;
 pub use target::Selection;
@@ -48,7 +48,7 @@ pub type Name = Arc<str>;
 pub struct Hub {
     shards: Box<[Arc<Shard>]>,
     /// Held while a broadcast enters its queues, so that all loops see all broadcasts in one order.
-    queues: Mutex<Box<[mpsc::UnboundedSender<Arc<Queued>>]>>,
+    queues: Mutex<Box<[mpsc::UnboundedSender<Numbered>]>>,
     occupancy: Arc<Occupancy>,
     /// What may wait in the queues of what this node publishes; who finds them full waits.
     room: Arc<Semaphore>,
@@ -337,13 +337,13 @@ impl Hub {
 
     fn enqueue(&self, queued: &Arc<Queued>) {
         let queues = self.queues.lock();
-        // Behind the lock, so that nobody who joins meanwhile gets the first of two broadcasts without the second.
+        let number = self.occupancy.next_number();
         let shards = match &**queued {
             Queued::Broadcast { broadcast, .. } => self.occupancy.of(&broadcast.namespace, &broadcast.target),
             Queued::Mark { .. } => self.occupancy.all(),
         };
         for shard in shards {
-            let _ = queues[shard].send(Arc::clone(queued)); // a loop ends with the hub alone
+            let _ = queues[shard].send((number, Arc::clone(queued))); // a loop ends with the hub alone
         }
     }
 

@@ -21,13 +21,15 @@ const BUCKETS_PER_SHARD: usize = 8192;
 /// What a namespace is counted as, beside its rooms. A room of this name shares its bucket.
 const EVERYBODY: &str = "";
 
-/// The table. Bits are set and cleared under the lock of their shard and read under none: who knows of a join reads
-/// behind it.
+/// The table, and the number of the next broadcast. Whoever enters sets a bit and then reads the number; a broadcast takes
+/// its number and then reads bits. So those from that number on find the bit, and a room gets none of those before it,
+/// of which it might miss some.
 #[derive(Debug)]
 pub(super) struct Occupancy {
     /// A power of two.
     buckets: Box<[AtomicU64]>,
     hasher: RandomState,
+    next: AtomicU64,
     /// A bit each.
     shards: u64,
 }
@@ -52,8 +54,14 @@ impl Occupancy {
         Self {
             buckets: std::iter::repeat_with(AtomicU64::default).take(buckets).collect(),
             hasher: RandomState::default(),
+            next: AtomicU64::new(0),
             shards: u64::MAX >> (SHARDS_MAX - shards),
         }
+    }
+
+    /// The number of the broadcast that is about to enter its queues.
+    pub(super) fn next_number(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::SeqCst)
     }
 
     /// All of them.
@@ -63,11 +71,19 @@ impl Occupancy {
 
     /// Those in which somebody may be in a target.
     pub(super) fn of(&self, namespace: &str, target: &Target) -> ShardSet {
-        let in_room = |room: &str| self.bucket(self.index(namespace, room)).load(Ordering::Acquire);
-        ShardSet(match target {
-            Target::Namespace => in_room(EVERYBODY),
-            Target::Rooms(rooms) => rooms.as_slice().iter().fold(0, |shards, room| shards | in_room(room)),
-        })
+        let in_room = |room: &str| self.bucket(self.index(namespace, room)).load(Ordering::SeqCst);
+        let rooms = match target {
+            Target::Namespace => return ShardSet(in_room(EVERYBODY)),
+            Target::Rooms(rooms) => rooms.as_slice(),
+        };
+        let mut shards = 0;
+        for room in rooms {
+            shards |= in_room(room);
+            if shards == self.shards {
+                break;
+            }
+        }
+        ShardSet(shards)
     }
 
     fn index(&self, namespace: &str, room: &str) -> u32 {
@@ -91,9 +107,9 @@ impl Presence {
         }
     }
 
-    /// The namespace has its first socket here.
-    pub(super) fn enter_namespace(&mut self, namespace: &str) {
-        self.enter(namespace, EVERYBODY);
+    /// The namespace has its first socket here. Returns as [`enter`](Self::enter) does.
+    pub(super) fn enter_namespace(&mut self, namespace: &str) -> u64 {
+        self.enter(namespace, EVERYBODY)
     }
 
     /// Its last socket is gone.
@@ -101,14 +117,16 @@ impl Presence {
         self.exit(namespace, EVERYBODY);
     }
 
-    /// A room, also one that is a socket's or a user's own, has its first member here.
-    pub(super) fn enter(&mut self, namespace: &str, room: &str) {
+    /// A room, also one that is a socket's or a user's own, has its first member here. Returns the number from which on it
+    /// gets all broadcasts.
+    pub(super) fn enter(&mut self, namespace: &str, room: &str) -> u64 {
         let index = self.occupancy.index(namespace, room);
         let rooms = self.rooms.entry(index).or_default();
         *rooms += 1;
         if *rooms == 1 {
-            self.occupancy.bucket(index).fetch_or(self.bit, Ordering::Release);
+            self.occupancy.bucket(index).fetch_or(self.bit, Ordering::SeqCst);
         }
+        self.occupancy.next.load(Ordering::SeqCst)
     }
 
     /// Its last member is gone.
@@ -121,12 +139,12 @@ impl Presence {
         *rooms -= 1;
         if *rooms == 0 {
             self.rooms.remove(&index);
-            self.occupancy.bucket(index).fetch_and(!self.bit, Ordering::Release);
+            self.occupancy.bucket(index).fetch_and(!self.bit, Ordering::SeqCst);
         }
     }
 
     /// Whether nothing is left of those who were here.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(super) fn is_empty(&self) -> bool {
         self.rooms.is_empty()
     }

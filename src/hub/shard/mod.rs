@@ -30,7 +30,7 @@ use crate::metrics::Tally;
 use crate::protocol::Version;
 use crate::protocol::encoded::Encoded;
 use crate::protocol::ids::SocketId;
-use namespace::{Members, Namespace};
+use namespace::{NOW, Namespace};
 
 /// A socket that comes in.
 #[derive(Debug)]
@@ -230,7 +230,7 @@ impl Shard {
             return 0;
         };
         let mut count = 0;
-        for slot in namespace.slots(room) {
+        for slot in namespace.slots(room, NOW) {
             count += 1;
             if members.len() < max {
                 let socket = &state.sockets[slot as usize];
@@ -271,7 +271,7 @@ impl Shard {
         let state = self.0.lock();
         let namespace = state.namespaces.get(namespace);
         let sockets = namespace.and_then(|namespace| namespace.users.get(user));
-        sockets.map_or(0, Members::len)
+        sockets.map_or(0, |sockets| sockets.len())
     }
 
     pub(super) fn sockets(&self) -> usize {
@@ -279,24 +279,24 @@ impl Shard {
     }
 
     /// Whether nothing is left of those who were here.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(super) fn is_empty(&self) -> bool {
         let state = self.0.lock();
         state.sockets.is_empty() && state.namespaces.is_empty() && state.presence.is_empty()
     }
 
-    /// Puts the packets of `broadcasts` into their members' outboxes. Those that must be flushed come into `dirty`;
+    /// Puts the packets of `broadcasts`, each with its number, into their members' outboxes. Those that must be flushed come into `dirty`;
     /// returns the number of deliveries.
     pub(super) fn fill<'a>(
         &self,
         shard: ShardId,
-        broadcasts: impl Iterator<Item = &'a Broadcast>,
+        broadcasts: impl Iterator<Item = (u64, &'a Broadcast)>,
         dirty: &mut Dirty,
         tally: &mut Tally,
     ) -> usize {
         let mut state = self.0.lock();
         broadcasts
-            .map(|broadcast| state.fill(shard, broadcast, dirty, tally))
+            .map(|(number, broadcast)| state.fill(shard, number, broadcast, dirty, tally))
             .sum()
     }
 }
@@ -341,7 +341,14 @@ impl State {
             .map_or_else(Vec::new, |socket| socket.rooms.clone())
     }
 
-    fn fill(&mut self, shard: ShardId, broadcast: &Broadcast, dirty: &mut Dirty, tally: &mut Tally) -> usize {
+    fn fill(
+        &mut self,
+        shard: ShardId,
+        number: u64,
+        broadcast: &Broadcast,
+        dirty: &mut Dirty,
+        tally: &mut Tally,
+    ) -> usize {
         let Some(namespace) = self.namespaces.get(&broadcast.namespace) else {
             return 0;
         };
@@ -365,9 +372,9 @@ impl State {
             }
         };
         match &broadcast.target {
-            Target::Namespace if broadcast.except.rooms.is_empty() => {
+            Target::Namespace if broadcast.except.rooms.is_empty() && namespace.sockets.since <= number => {
                 let overtakes = namespace.sockets.len() <= overtaking_max;
-                for (slot, outbox) in &namespace.sockets {
+                for (slot, outbox) in namespace.sockets.iter() {
                     push(*slot, outbox, overtakes);
                 }
             }
@@ -376,9 +383,11 @@ impl State {
                     && broadcast.except.rooms.is_empty()
                     && !namespace.private.contains_key(&**room) =>
             {
-                if let Some(members) = namespace.members(room) {
+                if let Some(members) = namespace.members(room)
+                    && members.since <= number
+                {
                     let overtakes = members.len() <= overtaking_max;
-                    for (slot, outbox) in members {
+                    for (slot, outbox) in members.iter() {
                         push(*slot, outbox, overtakes);
                     }
                 }
@@ -389,7 +398,7 @@ impl State {
                     target,
                     except: &broadcast.except.rooms,
                 };
-                let selected = self.select(&selection);
+                let selected = self.select(&selection, number);
                 let overtakes = selected.len() <= overtaking_max;
                 for slot in selected {
                     push(slot, &self.sockets[slot as usize].outbox, overtakes);
@@ -400,14 +409,15 @@ impl State {
         count
     }
 
-    /// The sockets in a target, once each. They are marked with the number of this union, the exceptions first.
-    fn select(&mut self, selection: &Selection<'_>) -> Vec<u32> {
+    /// The sockets in a target that get broadcast number `number`, once each. They are marked with the number of this union,
+    /// the exceptions first.
+    fn select(&mut self, selection: &Selection<'_>, number: u64) -> Vec<u32> {
         let Some(namespace) = self.namespaces.get(selection.namespace) else {
             return Vec::new();
         };
         self.union += 1;
         for room in selection.except {
-            for slot in namespace.slots(room) {
+            for slot in namespace.slots(room, NOW) {
                 self.sockets[slot as usize].union = self.union;
             }
         }
@@ -418,10 +428,13 @@ impl State {
             }
         };
         match selection.target {
-            Target::Namespace => namespace.sockets.keys().copied().for_each(&mut take),
+            Target::Namespace if namespace.sockets.since <= number => {
+                namespace.sockets.keys().copied().for_each(&mut take);
+            }
+            Target::Namespace => {}
             Target::Rooms(rooms) => {
                 for room in rooms.as_slice() {
-                    namespace.slots(room).for_each(&mut take);
+                    namespace.slots(room, number).for_each(&mut take);
                 }
             }
         }

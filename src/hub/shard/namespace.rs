@@ -1,5 +1,6 @@
 //! One namespace in a shard: who is in it, in which rooms, and whose sockets they are.
 
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
@@ -13,8 +14,30 @@ use crate::hub::occupancy::Presence;
 use crate::hub::target::{is_reserved, user_of, user_room};
 use crate::protocol::ids::SocketId;
 
+/// Stands for the number of a broadcast where something else than a broadcast looks for sockets.
+pub(super) const NOW: u64 = u64::MAX;
+
 /// Members by slot, dense to walk.
-pub(super) type Members = IndexMap<u32, Arc<Outbox>, RandomState>;
+#[derive(Debug, Default)]
+pub(super) struct Members {
+    by_slot: IndexMap<u32, Arc<Outbox>, RandomState>,
+    /// The first broadcast that is theirs. Those before it may not all have entered this shard's queue.
+    pub(super) since: u64,
+}
+
+impl Deref for Members {
+    type Target = IndexMap<u32, Arc<Outbox>, RandomState>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.by_slot
+    }
+}
+
+impl DerefMut for Members {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.by_slot
+    }
+}
 
 /// The sockets of one namespace.
 #[derive(Debug)]
@@ -43,17 +66,17 @@ impl Namespace {
     /// Lets a socket in, into its private rooms alone.
     pub(super) fn add(&mut self, slot: u32, new: &NewSocket<'_>, presence: &mut Presence) {
         if self.sockets.is_empty() {
-            presence.enter_namespace(&self.name);
+            self.sockets.since = presence.enter_namespace(&self.name);
         }
         self.sockets.insert(slot, Arc::clone(new.outbox));
         for id in std::iter::once(new.id).chain(new.alias) {
             self.private.insert(id.clone(), slot);
-            presence.enter(&self.name, id.as_str());
+            presence.enter(&self.name, id.as_str()); // whose broadcasts all come behind it
         }
         if let Some(user) = new.user {
             let sockets = self.users.entry(Arc::clone(user)).or_default();
             if sockets.is_empty() {
-                presence.enter(&self.name, &user_room(user));
+                sockets.since = presence.enter(&self.name, &user_room(user));
             }
             sockets.insert(slot, Arc::clone(new.outbox));
         }
@@ -113,7 +136,7 @@ impl Namespace {
         let name: Name = room.into();
         let members = self.rooms.entry(Arc::clone(&name)).or_default();
         members.insert(slot, Arc::clone(outbox));
-        presence.enter(&self.name, room);
+        members.since = presence.enter(&self.name, room);
         Some(name)
     }
 
@@ -130,10 +153,11 @@ impl Namespace {
         was_in
     }
 
-    /// The sockets in a room: its members, and the one whose private room it is.
-    pub(super) fn slots(&self, room: &str) -> impl Iterator<Item = u32> {
+    /// The sockets in a room that get broadcast number `number`: its members, and the one whose private room it is.
+    pub(super) fn slots(&self, room: &str, number: u64) -> impl Iterator<Item = u32> {
         let members = self
             .members(room)
+            .filter(|members| members.since <= number)
             .into_iter()
             .flat_map(|members| members.keys().copied());
         self.private.get(room).copied().into_iter().chain(members)

@@ -6,6 +6,7 @@ use compact_str::CompactString;
 use foldhash::fast::RandomState;
 use hashbrown::HashSet;
 
+use super::namespace::NOW;
 use super::{Shard, Source, State};
 use crate::engine::Outbox;
 use crate::hub::target::Selection;
@@ -89,7 +90,7 @@ impl Shard {
         change: impl Fn(&mut State, u32) -> Vec<Name>,
     ) {
         let mut state = self.0.lock();
-        for slot in state.select(selection) {
+        for slot in state.select(selection, NOW) {
             let changed = change(&mut state, slot);
             moved.extend(state.moved(shard, slot, changed));
         }
@@ -97,7 +98,7 @@ impl Shard {
 
     pub(in crate::hub) fn kick(&self, selection: &Selection<'_>, kick: Kick) {
         let mut state = self.0.lock();
-        for slot in state.select(selection) {
+        for slot in state.select(selection, NOW) {
             let socket = &mut state.sockets[slot as usize];
             socket.kick = Some(kick);
             socket.outbox.call();
@@ -110,7 +111,7 @@ impl Shard {
 
     pub(in crate::hub) fn describe(&self, shard: ShardId, selection: &Selection<'_>, found: &mut Vec<Described>) {
         let mut state = self.0.lock();
-        for slot in state.select(selection) {
+        for slot in state.select(selection, NOW) {
             let socket = &state.sockets[slot as usize];
             found.push(Described {
                 key: SocketKey { shard, slot },
@@ -129,7 +130,7 @@ impl Shard {
     /// Adds the ids of everybody in a target.
     pub(in crate::hub) fn ids(&self, selection: &Selection<'_>, ids: &mut Vec<SocketId>) {
         let mut state = self.0.lock();
-        for slot in state.select(selection) {
+        for slot in state.select(selection, NOW) {
             ids.push(state.sockets[slot as usize].id.clone());
         }
     }

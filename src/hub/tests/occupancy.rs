@@ -40,6 +40,20 @@ async fn a_broadcast_enters_the_queues_of_shards_with_somebody_in_its_target() {
     assert_eq!(shards("/", &[]), [0; 0]);
 }
 
+/// On one thread no loop runs until the test waits.
+#[tokio::test]
+async fn who_joins_late_gets_none_without_all_behind_it() {
+    let all = Fixture::new(1);
+    let (first, late) = (all.member("/", &["a"]), all.member("/", &[]));
+    all.broadcast(rooms(&["a"]), None, "it enters the queue").await;
+    all.hub.leave(first.key, &names(&["a"]));
+    all.broadcast(rooms(&["a"]), None, "it does not").await;
+    all.hub.join(late.key, &names(&["a"]), usize::MAX).unwrap();
+    all.broadcast(rooms(&["a"]), None, "it does").await;
+    all.finish().await;
+    assert_eq!(late.received(), ["it does"]);
+}
+
 #[tokio::test]
 async fn what_is_empty_is_forgotten() {
     let all = Fixture::new(4);
